@@ -1,0 +1,153 @@
+"""Check the answers before anything is written.
+
+Every problem is printed on standard error, one line each: variable, value, rule, example.
+Standard library only; no network, git or Docker.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import sys
+from typing import Any
+
+# The only line that Jinja touches. The answers arrive as data: nothing in them can become code.
+ANSWERS = r"""{{ cookiecutter | tojson }}"""
+
+# https://doc.rust-lang.org/reference/keywords.html, strict, reserved and weak ones that cargo refuses
+RUST_KEYWORDS = frozenset(
+    """
+    abstract as async await become box break const continue crate do dyn else enum extern false final fn for gen if
+    impl in let loop macro match mod move mut override priv pub ref return self static struct super trait true try
+    type typeof unsafe unsized use virtual where while yield
+    """.split()
+)
+# Names that cargo refuses or that collide with its output folders, the standard library or the workspace's own crates
+RESERVED_NAMES = frozenset(
+    "alloc bench build core deps examples incremental proc-macro proc_macro service-kit service_kit std test".split()
+)
+# Names that Windows keeps for devices: a folder of that name cannot be checked out there
+DEVICE_NAMES = frozenset(["aux", "con", "nul", "prn", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))])
+
+OLDEST_RUST = 86
+
+
+def one_line(name: str, value: str, example: str, *, required: bool = True) -> list[str]:
+    """Return the problems of a free text."""
+    if not value.isprintable():
+        return [f"{name}: {value!r} must be one line of printable characters, for example {example!r}"]
+    if required and not value.strip():
+        return [f"{name}: must not be empty, for example {example!r}"]
+    return []
+
+
+def check_slug(slug: str) -> list[str]:
+    """Return the problems of the slug, which names folder, repository and image."""
+    if len(slug) > 64 or not re.fullmatch(r"[a-z](-?[a-z0-9])*", slug):
+        return [
+            f"project_slug: {slug!r} must be 1 to 64 lower-case letters, digits and single hyphens, starting with a "
+            "letter, for example 'my-service'"
+        ]
+    if slug in DEVICE_NAMES:
+        return [f"project_slug: {slug!r} is a device name on Windows; take another, for example 'my-service'"]
+    return []
+
+
+def check_owner(owner: str) -> list[str]:
+    """Return the problems of the repository's owner, by GitHub's rule for account names."""
+    if len(owner) > 39 or not re.fullmatch(r"[A-Za-z0-9](-?[A-Za-z0-9])*", owner):
+        return [
+            f"github_owner: {owner!r} must be 1 to 39 letters, digits and single hyphens, "
+            "neither first nor last a hyphen, for example 'your-org'"
+        ]
+    return []
+
+
+def check_namespace(namespace: str) -> list[str]:
+    """Return the problems of the image namespace, by the distribution specification's grammar."""
+    component = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"
+    if len(namespace) > 128 or not re.fullmatch(rf"{component}(/{component})*", namespace):
+        return [
+            f"image_namespace: {namespace!r} must be lower-case letters and digits, "
+            "parted by '.', '_', '-' or '/', for example 'your-org'"
+        ]
+    return []
+
+
+def check_binary(binary: str, *, frontend: bool) -> list[str]:
+    """Return the problems of the binary's name, which is a Cargo package's name as well."""
+    if len(binary) > 64 or not re.fullmatch(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*", binary):
+        return [
+            f"binary_name: {binary!r} must be 1 to 64 lower-case letters, digits and single '-' or '_', starting with "
+            "a letter, for example 'backend'"
+        ]
+    if binary in RUST_KEYWORDS:
+        return [f"binary_name: {binary!r} is a Rust keyword; take another, for example 'backend'"]
+    if binary in RESERVED_NAMES | DEVICE_NAMES:
+        return [f"binary_name: {binary!r} is a reserved name; take another, for example 'backend'"]
+    if frontend and binary == "frontend":
+        return ["binary_name: 'frontend' is taken by the frontend crate; take another, for example 'backend'"]
+    return []
+
+
+def check_platforms(text: str, table: dict[str, Any], runtime: str, release: str) -> list[str]:
+    """Return the problems of the platform list: each must be known, possible and named once."""
+    possible = [name for name, row in table.items() if release in row["releases"]]
+    names = [name.strip() for name in text.split(",")]
+    problems = []
+    for name in dict.fromkeys(names):
+        if name in possible:
+            if names.count(name) > 1:
+                problems.append(f"platforms: {name!r} is named {names.count(name)} times; name each platform once")
+        elif name in table:
+            needs = " or ".join(table[name]["releases"])
+            problems.append(
+                f"platforms: {name!r} does not exist with {runtime} on {release}; "
+                f"it needs debian_release={needs}, possible are {', '.join(possible)}"
+            )
+        else:
+            close = difflib.get_close_matches(name, possible, n=1)
+            hint = f"did you mean {close[0]}?" if close else "for example linux/amd64,linux/arm64"
+            problems.append(f"platforms: {name!r} is not one of {', '.join(possible)}; {hint}")
+    return problems
+
+
+def check_rust_version(version: str) -> list[str]:
+    """Return the problems of the Rust version."""
+    match = re.fullmatch(r"1\.(0|[1-9][0-9]{0,3})(\.(0|[1-9][0-9]{0,3}))?", version)
+    if not match or int(match[1]) < OLDEST_RUST:
+        return [
+            f"rust_version: {version!r} must be 1.N or 1.N.P and at least 1.{OLDEST_RUST}, for example '1.95'"
+        ]
+    return []
+
+
+def problems(answers: dict[str, Any]) -> list[str]:
+    """Return all that is wrong with the answers, a line each; empty when they are good."""
+    frontend = bool(answers.get("frontend"))
+    return [
+        *one_line("project_name", answers["project_name"], "My Service"),
+        *check_slug(answers["__given_slug"]),
+        *one_line("project_description", answers["project_description"], "A small HTTP service"),
+        *one_line("author", answers["author"], "Name <mail@example.org>", required=False),
+        *check_owner(answers["github_owner"]),
+        *check_namespace(answers["image_namespace"]),
+        *check_binary(answers["binary_name"], frontend=frontend),
+        *check_platforms(
+            answers["platforms"], answers["_platforms"], answers["runtime"], answers["debian_release"]
+        ),
+        *check_rust_version(answers["rust_version"]),
+    ]
+
+
+def main() -> int:
+    """Print the problems; return the exit status."""
+    found = problems(json.loads(ANSWERS))
+    for problem in found:
+        print(problem, file=sys.stderr)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
