@@ -17,7 +17,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    Options, Package,
+    App, Options, Package,
     routes::{Limits, Readiness, router},
 };
 
@@ -26,7 +26,7 @@ pub(crate) async fn run(
     package: Package,
     started: Instant,
     options: &Options,
-    app: impl Future<Output = anyhow::Result<Router>>,
+    app: App<'_>,
 ) -> anyhow::Result<()> {
     // First of all: PID 1 of a container does not even die of a signal that it does not handle.
     let stop = stop_signals()?;
