@@ -80,6 +80,19 @@ def tailor_lock(path: Path, binary: str) -> None:
     path.write_bytes((header + "\n".join("[[package]]\n" + block for block in blocks)).encode())
 
 
+def choose_license(root: Path, license_: str) -> None:
+    """Keep the text of the chosen licence, as LICENSE unless there are two."""
+    texts = {"MIT": root / "LICENSE-MIT", "Apache-2.0": root / "LICENSE-APACHE"}
+    chosen = license_.split(" OR ")
+    if license_ != "Proprietary":
+        remove(root / "LICENSE")
+    for name, path in texts.items():
+        if name not in chosen:
+            remove(path)
+        elif len(chosen) == 1:
+            path.replace(root / "LICENSE")
+
+
 def next_steps(answers: dict[str, Any]) -> str:
     """Return the closing message: what to do first, and the secrets to set."""
     slug, owner = answers["project_slug"], answers["github_owner"]
@@ -99,6 +112,7 @@ def main() -> int:
     root = Path.cwd()
     try:
         tailor_lock(root / "Cargo.lock", answers["binary_name"])
+        choose_license(root, answers["license"])
     except TailorError as error:
         print(error, file=sys.stderr)
         return 1
