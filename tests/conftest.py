@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# The tools of .venv, for `pytest` called by its path.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 # With REQUIRE_ALL=1 a test that cannot run, or is skipped for any reason, fails the run: CI has everything.
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
