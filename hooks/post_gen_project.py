@@ -189,7 +189,7 @@ def frontend_edits(image: str, binary: str, *, native: bool) -> list[Edit]:
 def workflow_edits(answers: dict[str, Any]) -> dict[str, list[Edit]]:
     """Return the edits of each workflow."""
     native = answers["ci_builders"] == "native-runners"
-    frontend = answers.get("frontend") == "yes"
+    frontend = bool(answers.get("frontend"))
     image, binary, platforms = answers["__image"], answers["binary_name"], answers["__platforms"]
     names = f"  IMAGE: {image}\n  TARGET_BINARY: {binary}\n"
     rust = Edit('  RUST_VERSION: "1.95"\n', f'  RUST_VERSION: "{answers["rust_version"]}"\n')
@@ -234,7 +234,15 @@ def tailor_workflows(root: Path, answers: dict[str, Any]) -> None:
 
 def next_steps(answers: dict[str, Any]) -> str:
     """Return the closing message: what to do first, and the secrets to set."""
-    slug, _owner = answers["project_slug"], answers["github_owner"]
+    slug, repository = answers["project_slug"], f"{answers['github_owner']}/{answers['project_slug']}"
+    secrets = "No secret to set: the workflow pushes to ghcr.io with GitHub's own token.\n"
+    if answers["registry"] == "docker.io":
+        secrets = f"""\
+To let the workflow push to Docker Hub, set two secrets (README.md, "Secrets"):
+
+  gh secret set DOCKERHUB_USERNAME --repo {repository}
+  gh secret set DOCKERHUB_TOKEN --repo {repository}    # an access token with "Read & Write"
+"""
     return f"""
 {slug} is ready.
 
@@ -242,7 +250,7 @@ def next_steps(answers: dict[str, Any]) -> str:
   cargo run                   # http://localhost:8080
   docker buildx bake          # {answers["__platforms"]}
 
-"""
+{secrets}"""
 
 
 def main() -> int:
