@@ -35,6 +35,9 @@ e2e: $(VENV)/dev ## Build, push, pull and run real images; needs a Docker Engine
 e2e-without-qemu: $(VENV)/dev ## Build where nothing can emulate; needs an engine without binfmt handlers
 	@$(BIN)/pytest -m without_qemu $(ARGS)
 
+bump: ## Write the actions' pins of pins.json into all workflows
+	@$(PYTHON) tools/bump.py
+
 lock: ## Pin the requirements anew; needs uv
 	@for name in requirements requirements-dev; do \
 	  uv pip compile --upgrade --universal --python-version 3.10 --generate-hashes \
