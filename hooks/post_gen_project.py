@@ -37,13 +37,12 @@ def tailor(path: Path, edits: list[Edit]) -> None:
     """Apply the edits to one file; raise TailorError when one does not match as often as it must."""
     text = path.read_bytes().decode()
     for edit in edits:
-        if edit.old == edit.new:
-            continue
-        found = text.count(edit.old)
-        if found == edit.count:
-            text = text.replace(edit.old, edit.new)
-        elif text.count(edit.new) != edit.count or edit.old not in edit.new and found:
+        found, done = text.count(edit.old), text.count(edit.new)
+        if done == edit.count and found == done * edit.new.count(edit.old):
+            continue  # an earlier run did it, or there is nothing to do
+        if found != edit.count:
             raise TailorError(f"{path}: expected {edit.old!r} {edit.count} time(s), found it {found} time(s)")
+        text = text.replace(edit.old, edit.new)
     path.write_bytes(text.encode())
 
 
@@ -80,9 +79,22 @@ def tailor_lock(path: Path, binary: str) -> None:
     path.write_bytes((header + "\n".join("[[package]]\n" + block for block in blocks)).encode())
 
 
+def choose_license(root: Path, license_: str) -> None:
+    """Keep the text of the chosen licence, as LICENSE unless there are two."""
+    texts = {"MIT": root / "LICENSE-MIT", "Apache-2.0": root / "LICENSE-APACHE"}
+    chosen = license_.split(" OR ")
+    if license_ != "Proprietary":
+        remove(root / "LICENSE")
+    for name, path in texts.items():
+        if name not in chosen:
+            remove(path)
+        elif len(chosen) == 1:
+            path.replace(root / "LICENSE")
+
+
 def next_steps(answers: dict[str, Any]) -> str:
     """Return the closing message: what to do first, and the secrets to set."""
-    slug, owner = answers["project_slug"], answers["github_owner"]
+    slug, _owner = answers["project_slug"], answers["github_owner"]
     return f"""
 {slug} is ready.
 
@@ -99,6 +111,7 @@ def main() -> int:
     root = Path.cwd()
     try:
         tailor_lock(root / "Cargo.lock", answers["binary_name"])
+        choose_license(root, answers["license"])
     except TailorError as error:
         print(error, file=sys.stderr)
         return 1

@@ -17,15 +17,15 @@ ANSWERS = r"""{{ cookiecutter | tojson }}"""
 
 # https://doc.rust-lang.org/reference/keywords.html, strict, reserved and weak ones that cargo refuses
 RUST_KEYWORDS = frozenset(
-    """
-    abstract as async await become box break const continue crate do dyn else enum extern false final fn for gen if
-    impl in let loop macro match mod move mut override priv pub ref return self static struct super trait true try
-    type typeof unsafe unsized use virtual where while yield
-    """.split()
+    (
+        "abstract as async await become box break const continue crate do dyn else enum extern false final fn for gen "
+        "if impl in let loop macro match mod move mut override priv pub ref return self static struct super trait true "
+        "try type typeof unsafe unsized use virtual where while yield"
+    ).split(" ")
 )
 # Names that cargo refuses or that collide with its output folders, the standard library or the workspace's own crates
 RESERVED_NAMES = frozenset(
-    "alloc bench build core deps examples incremental proc-macro proc_macro service-kit service_kit std test".split()
+    "alloc bench build core deps examples incremental proc-macro proc_macro service-kit service_kit std test".split(" ")
 )
 # Names that Windows keeps for devices: a folder of that name cannot be checked out there
 DEVICE_NAMES = frozenset(["aux", "con", "nul", "prn", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))])
@@ -46,8 +46,10 @@ def check_slug(slug: str) -> list[str]:
     """Return the problems of the slug, which names folder, repository and image."""
     if len(slug) > 64 or not re.fullmatch(r"[a-z](-?[a-z0-9])*", slug):
         return [
-            f"project_slug: {slug!r} must be 1 to 64 lower-case letters, digits and single hyphens, starting with a "
-            "letter, for example 'my-service'"
+            (
+                f"project_slug: {slug!r} must be 1 to 64 lower-case letters, digits and single hyphens, "
+                "starting with a letter, for example 'my-service'"
+            )
         ]
     if slug in DEVICE_NAMES:
         return [f"project_slug: {slug!r} is a device name on Windows; take another, for example 'my-service'"]
@@ -58,8 +60,10 @@ def check_owner(owner: str) -> list[str]:
     """Return the problems of the repository's owner, by GitHub's rule for account names."""
     if len(owner) > 39 or not re.fullmatch(r"[A-Za-z0-9](-?[A-Za-z0-9])*", owner):
         return [
-            f"github_owner: {owner!r} must be 1 to 39 letters, digits and single hyphens, "
-            "neither first nor last a hyphen, for example 'your-org'"
+            (
+                f"github_owner: {owner!r} must be 1 to 39 letters, digits and single hyphens, "
+                "neither first nor last a hyphen, for example 'your-org'"
+            )
         ]
     return []
 
@@ -69,8 +73,10 @@ def check_namespace(namespace: str) -> list[str]:
     component = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"
     if len(namespace) > 128 or not re.fullmatch(rf"{component}(/{component})*", namespace):
         return [
-            f"image_namespace: {namespace!r} must be lower-case letters and digits, "
-            "parted by '.', '_', '-' or '/', for example 'your-org'"
+            (
+                f"image_namespace: {namespace!r} must be lower-case letters and digits, "
+                "parted by '.', '_', '-' or '/', for example 'your-org'"
+            )
         ]
     return []
 
@@ -79,8 +85,10 @@ def check_binary(binary: str, *, frontend: bool) -> list[str]:
     """Return the problems of the binary's name, which is a Cargo package's name as well."""
     if len(binary) > 64 or not re.fullmatch(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*", binary):
         return [
-            f"binary_name: {binary!r} must be 1 to 64 lower-case letters, digits and single '-' or '_', starting with "
-            "a letter, for example 'backend'"
+            (
+                f"binary_name: {binary!r} must be 1 to 64 lower-case letters, digits and single '-' or '_', "
+                "starting with a letter, for example 'backend'"
+            )
         ]
     if binary in RUST_KEYWORDS:
         return [f"binary_name: {binary!r} is a Rust keyword; take another, for example 'backend'"]
@@ -122,9 +130,7 @@ def check_rust_version(version: str) -> list[str]:
     """Return the problems of the Rust version."""
     match = re.fullmatch(r"1\.(0|[1-9][0-9]{0,3})(\.(0|[1-9][0-9]{0,3}))?", version)
     if not match or int(match[1]) < OLDEST_RUST:
-        return [
-            f"rust_version: {version!r} must be 1.N or 1.N.P and at least 1.{OLDEST_RUST}, for example '1.95'"
-        ]
+        return [f"rust_version: {version!r} must be 1.N or 1.N.P and at least 1.{OLDEST_RUST}, for example '1.95'"]
     return []
 
 
@@ -139,9 +145,7 @@ def problems(answers: dict[str, Any]) -> list[str]:
         *check_owner(answers["github_owner"]),
         *check_namespace(answers["image_namespace"]),
         *check_binary(answers["binary_name"], frontend=frontend),
-        *check_platforms(
-            answers["platforms"], answers["_platforms"], answers["runtime"], answers["debian_release"]
-        ),
+        *check_platforms(answers["platforms"], answers["_platforms"], answers["runtime"], answers["debian_release"]),
         *check_rust_version(answers["rust_version"]),
     ]
 

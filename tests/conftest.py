@@ -1,0 +1,98 @@
+"""Fixtures: generated projects, each combination of answers baked once, and what the machine offers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# The tools of .venv, for `pytest` called by its path.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+# With REQUIRE_ALL=1 a test that cannot run, or is skipped for any reason, fails the run: CI has everything.
+REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
+
+
+def docker_answers() -> bool:
+    """Return whether there is a Docker Engine with buildx."""
+    return all(
+        subprocess.run(["docker", *command], capture_output=True, check=False).returncode == 0
+        for command in (["version"], ["buildx", "version"])
+        if shutil.which("docker")
+    ) and bool(shutil.which("docker"))
+
+
+def missing(marker: str) -> str | None:
+    """Return why tests of a marker cannot run here, or None when they can."""
+    if marker in ("docker", "without_qemu") and not docker_answers():
+        return "no Docker Engine with buildx answers"
+    if marker == "cargo" and not shutil.which("cargo"):
+        return "cargo is not installed"
+    if marker == "go" and not shutil.which("go"):
+        return "Go is not installed"
+    if marker == "browser" and not (shutil.which("chromium") and shutil.which("chromedriver")):
+        return "chromium or chromedriver is not installed"
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what the machine cannot run, with the reason."""
+    reasons = {m: missing(m) for m in ("cargo", "docker", "go", "browser", "without_qemu")}
+    for item in items:
+        for marker, reason in reasons.items():
+            if reason and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run that had to run everything and did not."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if REQUIRE_ALL and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def table() -> dict[str, Any]:
+    """Return cookiecutter.json."""
+    data: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+    return data
+
+
+@pytest.fixture(scope="session")
+def bake(cookies_session: Any) -> Callable[..., Path]:
+    """Return a function that generates a project from answers, once for each combination of them."""
+    done: dict[str, Path] = {}
+
+    def bake_(**answers: Any) -> Path:
+        key = json.dumps(answers, sort_keys=True)
+        if key not in done:
+            result = cookies_session.bake(extra_context=answers)
+            assert result.exception is None, result.exception
+            assert result.exit_code == 0
+            done[key] = result.project_path
+        return done[key]
+
+    return bake_
+
+
+@pytest.fixture(scope="session")
+def project(bake: Callable[..., Path]) -> Path:
+    """Return the default project. Read-only: tests that change it take a copy."""
+    return bake()
+
+
+@pytest.fixture(scope="session")
+def cargo_env() -> dict[str, str]:
+    """Return an environment in which all bakes share one target folder."""
+    return {**os.environ, "CARGO_TARGET_DIR": str(ROOT / ".cache" / "target"), "CARGO_TERM_COLOR": "never"}

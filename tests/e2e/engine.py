@@ -1,0 +1,278 @@
+"""A thin layer over `docker` and a registry for the end-to-end tests.
+
+Environment: E2E_REGISTRY (default 127.0.0.1:5000), and E2E_NETWORK for engines whose containers have no network of
+their own (`host`).
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import http.client
+import io
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tarfile
+import time
+import urllib.error
+import urllib.request
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+REGISTRY = os.environ.get("E2E_REGISTRY", "127.0.0.1:5000")
+NETWORK = os.environ.get("E2E_NETWORK", "")
+# As little privileged as can be: what the image promises to need.
+HARDENED = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
+DIGEST_TYPES = (
+    "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
+    "application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json"
+)
+
+
+@dataclass
+class Step:
+    """One vertex of a build, as BuildKit's own record tells it."""
+
+    name: str
+    cached: bool
+    seconds: float
+
+
+@dataclass
+class Build:
+    """What came of a build."""
+
+    status: int
+    seconds: float
+    steps: list[Step]
+    log: str
+    errors: str
+
+    def step(self, part: str) -> Step:
+        """Return the one step whose name holds a text."""
+        (found,) = [step for step in self.steps if part in step.name]
+        return found
+
+
+def _record(text: str) -> tuple[list[Step], str]:
+    """Read `--progress rawjson`: the final state of each vertex, and what the steps printed."""
+    steps: dict[str, Step] = {}
+    log = io.StringIO()
+    for line in text.splitlines():
+        if not line.startswith("{"):
+            continue
+        event = json.loads(line)
+        for vertex in event.get("vertexes") or []:
+            step = steps.setdefault(vertex["digest"], Step(vertex["name"], cached=False, seconds=0))
+            step.cached = step.cached or bool(vertex.get("cached"))
+            if vertex.get("started") and vertex.get("completed"):
+                start, end = (datetime.fromisoformat(vertex[k][:19] + "+00:00") for k in ("started", "completed"))
+                step.seconds = max(step.seconds, (end - start).total_seconds())
+        for entry in event.get("logs") or []:
+            log.write(base64.b64decode(entry["data"]).decode(errors="replace"))
+    return list(steps.values()), log.getvalue()
+
+
+def _build(project: Path, command: list[str], env: dict[str, str]) -> Build:
+    start = time.monotonic()
+    result = subprocess.run(
+        ["docker", "buildx", *command],
+        cwd=project,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    seconds = time.monotonic() - start
+    steps, log = _record(result.stderr)
+    errors = "\n".join(line for line in result.stderr.splitlines() if not line.startswith("{"))
+    return Build(result.returncode, seconds, steps, log, errors)
+
+
+def bake(project: Path, *arguments: str, env: dict[str, str] | None = None) -> Build:
+    """Run `docker buildx bake` in a project."""
+    files = ["--file", "docker-bake.hcl"]
+    if NETWORK:
+        # Bake takes the network from a file only.
+        plan = subprocess.run(
+            ["docker", "buildx", "bake", *files, "--print"], cwd=project, capture_output=True, text=True, check=True
+        )
+        targets = json.loads(plan.stdout)["target"]
+        override = project.with_suffix(".network.json")
+        override.write_text(json.dumps({"target": {name: {"network": NETWORK} for name in targets}}), encoding="utf-8")
+        files += ["--file", str(override), "--allow", f"network.{NETWORK}"]
+    return _build(project, ["bake", *files, "--progress", "rawjson", *arguments], env or {})
+
+
+def build(project: Path, *arguments: str) -> Build:
+    """Run `docker buildx build` in a project."""
+    network = ["--network", NETWORK] if NETWORK else []
+    return _build(project, ["build", *network, "--progress", "rawjson", *arguments, "."], {})
+
+
+def copy(project: Path, to: Path) -> Path:
+    """Copy a project, with cache mounts of its own: a first build of it has nothing to start from."""
+    shutil.copytree(project, to)
+    for dockerfile in to.glob("Dockerfile*"):
+        text = dockerfile.read_text(encoding="utf-8")
+        text = text.replace("--mount=type=cache,", f"--mount=type=cache,id={uuid.uuid4().hex},")
+        dockerfile.write_text(text, encoding="utf-8")
+    return to
+
+
+def run(image: str, *arguments: str, platform: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """Run a container to its end."""
+    network = ["--network", NETWORK] if NETWORK else []
+    return subprocess.run(
+        ["docker", "run", "--rm", "--platform", platform, *HARDENED, *network, *options, image, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@dataclass
+class Server:
+    """A running container of the service."""
+
+    name: str
+    port: int
+    image: str
+    platform: str
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Return status and body of a GET request."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+    def healthcheck(self) -> int:
+        """Return the exit status of the image's own healthcheck, run against this server."""
+        options = ("--env", f"LISTEN_ADDR=127.0.0.1:{self.port}")
+        if not NETWORK:
+            options = ("--network", f"container:{self.name}")
+        return run(self.image, "healthcheck", platform=self.platform, options=options).returncode
+
+    def stop(self) -> tuple[int, float]:
+        """Send SIGTERM; return exit status and seconds until the end."""
+        start = time.monotonic()
+        subprocess.run(["docker", "kill", "--signal", "TERM", self.name], check=True, capture_output=True)
+        waited = subprocess.run(["docker", "wait", self.name], check=True, capture_output=True, text=True, timeout=60)
+        return int(waited.stdout), time.monotonic() - start
+
+
+@contextmanager
+def serve(image: str, platform: str) -> Iterator[Server]:
+    """Run the service in a container until the block ends; wait until it answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    name = f"e2e-{uuid.uuid4().hex[:12]}"
+    if NETWORK:
+        network = ["--network", NETWORK, "--env", f"LISTEN_ADDR=127.0.0.1:{port}"]
+    else:
+        network = ["--publish", f"127.0.0.1:{port}:8080"]
+    subprocess.run(
+        ["docker", "run", "--detach", "--name", name, "--platform", platform, *HARDENED, *network, image],
+        check=True,
+        capture_output=True,
+    )
+    server = Server(name, port, image, platform)
+    try:
+        for _ in range(100):
+            try:
+                if server.get("/readyz")[0] == 200:
+                    break
+            except OSError:
+                pass
+            time.sleep(0.1)
+        else:
+            logs = subprocess.run(["docker", "logs", name], capture_output=True, text=True, check=False)
+            raise AssertionError(f"{image} on {platform} does not answer: {logs.stdout}{logs.stderr}")
+        yield server
+    finally:
+        subprocess.run(["docker", "rm", "--force", name], capture_output=True, check=False)
+
+
+def fetch(path: str) -> bytes:
+    """Return what the registry has at a path of its API."""
+    request = urllib.request.Request(f"http://{REGISTRY}/v2/{path}", headers={"Accept": DIGEST_TYPES})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        data: bytes = answer.read()
+        return data
+
+
+def registry_answers() -> bool:
+    """Return whether there is a registry."""
+    try:
+        fetch("")
+    except (OSError, urllib.error.URLError):
+        return False
+    return True
+
+
+@dataclass
+class Image:
+    """One platform's image in the registry."""
+
+    config: dict[str, Any]
+    layers: list[bytes] = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """Uncompressed bytes of all layers."""
+        return sum(len(layer) for layer in self.layers)
+
+    def file(self, path: str) -> bytes:
+        """Return a file's content, from the topmost layer that has it."""
+        for layer in reversed(self.layers):
+            with tarfile.open(fileobj=io.BytesIO(layer)) as tar:
+                for member in tar:
+                    if member.name.lstrip("./") == path.lstrip("/"):
+                        content = tar.extractfile(member)
+                        assert content, f"{path} is no file"
+                        return content.read()
+        raise FileNotFoundError(path)
+
+
+def platforms(reference: str) -> dict[str, str]:
+    """Return platform → manifest digest of a pushed index; attestations left out."""
+    repository, _, tag = reference.removeprefix(f"{REGISTRY}/").rpartition(":")
+    index = json.loads(fetch(f"{repository}/manifests/{tag}"))
+    found = {}
+    for manifest in index["manifests"]:
+        platform = manifest["platform"]
+        parts = [platform["os"], platform["architecture"], platform.get("variant", "")]
+        if platform["os"] == "unknown":
+            continue
+        name = "/".join(part for part in parts if part)
+        found["linux/arm64" if name == "linux/arm64/v8" else name] = manifest["digest"]
+    return found
+
+
+def pull(reference: str, platform: str) -> Image:
+    """Return one platform's image of a pushed index."""
+    repository = reference.removeprefix(f"{REGISTRY}/").rpartition(":")[0]
+    manifest = json.loads(fetch(f"{repository}/manifests/{platforms(reference)[platform]}"))
+    config = json.loads(fetch(f"{repository}/blobs/{manifest['config']['digest']}"))
+    layers = []
+    for layer in manifest["layers"]:
+        blob = fetch(f"{repository}/blobs/{layer['digest']}")
+        assert layer["mediaType"].endswith(("tar", "gzip")), layer
+        layers.append(gzip.decompress(blob) if layer["mediaType"].endswith("gzip") else blob)
+    return Image(config, layers)
