@@ -13,8 +13,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent.parent
 RECORD = ROOT / ".cache" / "matrix.json"
 START, END = "<!-- matrix: written by `make matrix` -->\n", "<!-- end of matrix -->\n"
-NOT_OFFERED = "–"
-NOT_RUN = "○"
+NOT_OFFERED = "\N{EN DASH}"
+NOT_RUN = "\N{WHITE CIRCLE}"
 
 # platform, runtime, Debian release
 Cell = tuple[str, str, str]
@@ -41,7 +41,9 @@ def render(table: dict[str, Any], sizes: dict[str, dict[str, dict[str, int]]]) -
     shown = cells(table, sizes)
     heads = [f"{runtime} {release}" for runtime, release in columns(table)]
     lines = [["platform", *heads], ["---", *["---:"] * len(heads)]]
-    lines += [[name, *(shown[name, *column] for column in columns(table))] for name in table["_platforms"]]
+    lines += [
+        [name, *(shown[name, runtime, release] for runtime, release in columns(table))] for name in table["_platforms"]
+    ]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
