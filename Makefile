@@ -39,6 +39,9 @@ matrix: $(VENV)/dev ## Build and run every platform and runtime, and write READM
 	@$(BIN)/pytest tests/e2e/test_platforms.py -k "each_image or every_platform" $(ARGS)
 	@$(BIN)/python tests/e2e/matrix.py
 
+bump: ## Write the actions' pins of pins.json into all workflows
+	@$(PYTHON) tools/bump.py
+
 lock: ## Pin the requirements anew; needs uv
 	@for name in requirements requirements-dev; do \
 	  uv pip compile --upgrade --universal --python-version 3.10 --generate-hashes \

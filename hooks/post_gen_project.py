@@ -16,6 +16,7 @@ from typing import Any
 
 # The only line that Jinja touches. The answers arrive as data: nothing in them can become code.
 ANSWERS = r"""{{ cookiecutter | tojson }}"""
+# {% raw %}
 
 DEFAULT_BINARY = "backend"
 
@@ -92,9 +93,154 @@ def choose_license(root: Path, license_: str) -> None:
             path.replace(root / "LICENSE")
 
 
+WORKFLOWS = Path(".github/workflows")
+
+# The plain workflows are those of Docker Hub; what ghcr.io does differently follows.
+SECRETS_TEXT = """\
+# Two repository secrets, needed by what pushes:
+#
+#   DOCKERHUB_USERNAME   the Docker Hub account that pushes
+#   DOCKERHUB_TOKEN      its access token with "Read & Write": Docker Hub, Account settings, Personal access tokens
+#
+# Set them in the repository's Settings, Secrets and variables, Actions, or with
+#
+#   gh secret set DOCKERHUB_USERNAME
+#   gh secret set DOCKERHUB_TOKEN
+"""
+NO_SECRETS_TEXT = """\
+# No secret to set: GitHub's own token of the run may push to ghcr.io.
+"""
+SECRETS_CHECK = """\
+    steps:
+      - name: Check that the secrets are set
+        if: env.PUBLISH == 'true'
+        env:
+          DOCKERHUB_USERNAME: ${{ secrets.DOCKERHUB_USERNAME != '' }}
+          DOCKERHUB_TOKEN: ${{ secrets.DOCKERHUB_TOKEN != '' }}
+        run: |
+          page=$GITHUB_SERVER_URL/$GITHUB_REPOSITORY/settings/secrets/actions
+          missing=0
+          for name in DOCKERHUB_USERNAME DOCKERHUB_TOKEN; do
+            [ "${!name}" = true ] && continue
+            echo "::error::The secret $name is not set. Set it at $page or with: gh secret set $name"
+            missing=1
+          done
+          exit "$missing"
+
+      - name: Check out
+"""
+LOGIN = """\
+          username: ${{ secrets.DOCKERHUB_USERNAME }}
+          password: ${{ secrets.DOCKERHUB_TOKEN }}
+"""
+GHCR_LOGIN = """\
+          registry: ghcr.io
+          username: ${{ github.actor }}
+          password: ${{ github.token }}
+"""
+
+
+def ghcr_edits(*, native: bool) -> list[Edit]:
+    """Return what makes a workflow push to ghcr.io."""
+    gates = [(" an environment would gate the pull requests, too", "build" if native else "docker")]
+    if native:
+        gates.append((" the build job has no environment, either", "publish"))
+    jobs = 2 if native else 1
+    return [
+        Edit(SECRETS_TEXT, NO_SECRETS_TEXT),
+        Edit(SECRETS_CHECK, "    steps:\n      - name: Check out\n"),
+        Edit(LOGIN, GHCR_LOGIN, jobs),
+        *(Edit(f"  {job}: # zizmor: ignore[secrets-outside-env]{reason}\n", f"  {job}:\n") for reason, job in gates),
+        Edit("    permissions:\n", "    permissions:\n      packages: write # push the image\n", jobs),
+    ]
+
+
+def frontend_edits(image: str, binary: str, *, native: bool) -> list[Edit]:
+    """Return what makes a workflow build the frontend's image as well: a matrix over both."""
+    axis = f"""\
+        image:
+          - {{name: {image}, binary: {binary}, dockerfile: Dockerfile}}
+          - {{name: {image}-frontend, binary: frontend, dockerfile: Dockerfile.frontend}}
+"""
+    env = """\
+    env:
+      IMAGE: ${{ matrix.image.name }}
+      TARGET_BINARY: ${{ matrix.image.binary }}
+"""
+    matrix = f"    strategy:\n      fail-fast: false\n      matrix:\n{axis}{env}"
+    both = [Edit("          context: .\n", "          context: .\n          file: ${{ matrix.image.dockerfile }}\n", 2)]
+    if not native:
+        runner = "    runs-on: ubuntu-24.04\n    timeout-minutes: 60\n"
+        name = "    name: Build, test, push\n"
+        return [*both, Edit(runner, runner + matrix), Edit(name, name[:-1] + " ${{ matrix.image.binary }}\n")]
+    runner = "    runs-on: ubuntu-24.04\n    timeout-minutes: 15\n"
+    return [
+        *both,
+        Edit("      matrix:\n        target:\n", f"      matrix:\n{axis}        target:\n"),
+        Edit("    outputs:\n      publish:", f"{env}    outputs:\n      publish:"),
+        Edit(runner, runner + matrix),
+        Edit("    name: Build and test ${{", "    name: Build and test ${{ matrix.image.binary }} for ${{"),
+        Edit("    name: Tag\n", "    name: Tag ${{ matrix.image.binary }}\n"),
+    ]
+
+
+def workflow_edits(answers: dict[str, Any]) -> dict[str, list[Edit]]:
+    """Return the edits of each workflow."""
+    native = answers["ci_builders"] == "native-runners"
+    frontend = bool(answers.get("frontend"))
+    image, binary, platforms = answers["__image"], answers["binary_name"], answers["__platforms"]
+    names = f"  IMAGE: {image}\n  TARGET_BINARY: {binary}\n"
+    rust = Edit('  RUST_VERSION: "1.95"\n', f'  RUST_VERSION: "{answers["rust_version"]}"\n')
+    build = [
+        Edit(
+            f"env:\n  IMAGE: docker.io/your-org/my-service\n  TARGET_BINARY: {DEFAULT_BINARY}\n"
+            "  PLATFORMS: linux/amd64,linux/arm64,linux/arm/v7\n",
+            f"env:\n{'' if frontend else names}  PLATFORMS: {platforms}\n",
+        ),
+        rust,
+        Edit("  SIZE_LIMIT_MIB: 100\n", f"  SIZE_LIMIT_MIB: {answers['_size_limits'][answers['runtime']]}\n"),
+    ]
+    if native:
+
+        def rows(runners: dict[str, str]) -> str:
+            return "".join(f"          - {{platform: {name}, runner: {runner}}}\n" for name, runner in runners.items())
+
+        default = {
+            "linux/amd64": "ubuntu-24.04",
+            "linux/arm64": "ubuntu-24.04-arm",
+            "linux/arm/v7": "ubuntu-24.04-arm",
+        }
+        chosen = {name: answers["_platforms"][name]["runner"] for name in platforms.split(",")}
+        build.append(Edit("        target:\n" + rows(default), "        target:\n" + rows(chosen)))
+    if answers["registry"] == "ghcr.io":
+        build += ghcr_edits(native=native)
+    if frontend:
+        build += frontend_edits(image, binary, native=native)
+    return {"docker-build.yml": build, "ci.yml": [rust]}
+
+
+def tailor_workflows(root: Path, answers: dict[str, Any]) -> None:
+    """Keep the chosen one of the two image workflows, and set the answers in all workflows."""
+    folder = root / WORKFLOWS
+    variant = folder / "docker-build.native-runners.yml"
+    if variant.exists() and answers["ci_builders"] == "native-runners":
+        variant.replace(folder / "docker-build.yml")
+    remove(variant)
+    for name, edits in workflow_edits(answers).items():
+        tailor(folder / name, edits)
+
+
 def next_steps(answers: dict[str, Any]) -> str:
     """Return the closing message: what to do first, and the secrets to set."""
-    slug, _owner = answers["project_slug"], answers["github_owner"]
+    slug, repository = answers["project_slug"], f"{answers['github_owner']}/{answers['project_slug']}"
+    secrets = "No secret to set: the workflow pushes to ghcr.io with GitHub's own token.\n"
+    if answers["registry"] == "docker.io":
+        secrets = f"""\
+To let the workflow push to Docker Hub, set two secrets (README.md, "Secrets"):
+
+  gh secret set DOCKERHUB_USERNAME --repo {repository}
+  gh secret set DOCKERHUB_TOKEN --repo {repository}    # an access token with "Read & Write"
+"""
     return f"""
 {slug} is ready.
 
@@ -102,7 +248,7 @@ def next_steps(answers: dict[str, Any]) -> str:
   cargo run                   # http://localhost:8080
   docker buildx bake          # {answers["__platforms"]}
 
-"""
+{secrets}"""
 
 
 def main() -> int:
@@ -112,6 +258,7 @@ def main() -> int:
     try:
         tailor_lock(root / "Cargo.lock", answers["binary_name"])
         choose_license(root, answers["license"])
+        tailor_workflows(root, answers)
     except TailorError as error:
         print(error, file=sys.stderr)
         return 1
@@ -121,3 +268,4 @@ def main() -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
+# {% endraw %}

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # The tools of .venv, for `pytest` called by its path.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+TABLE: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+# The questions whose answers shape the image workflow.
+SHAPES = {"registry": TABLE["registry"], "ci_builders": TABLE["ci_builders"]}
+if "frontend" in TABLE:
+    SHAPES["frontend"] = [False, True]
+VARIANTS = [dict(zip(SHAPES, values, strict=True)) for values in product(*SHAPES.values())]
 
 # With REQUIRE_ALL=1 a test that cannot run, or is skipped for any reason, fails the run: CI has everything.
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
@@ -65,8 +73,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.fixture(scope="session")
 def table() -> dict[str, Any]:
     """Return cookiecutter.json."""
-    data: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
-    return data
+    return TABLE
 
 
 @pytest.fixture(scope="session")
@@ -90,6 +97,19 @@ def bake(cookies_session: Any) -> Callable[..., Path]:
 def project(bake: Callable[..., Path]) -> Path:
     """Return the default project. Read-only: tests that change it take a copy."""
     return bake()
+
+
+@pytest.fixture(scope="session", params=VARIANTS, ids=lambda answers: "-".join(map(str, answers.values())))
+def answers(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Return the answers of a variant: each registry, kind of builders, with and without a frontend."""
+    chosen: dict[str, Any] = request.param
+    return chosen
+
+
+@pytest.fixture(scope="session")
+def variant(answers: dict[str, Any], bake: Callable[..., Path]) -> Path:
+    """Return the project of a variant. Read-only, too."""
+    return bake(**answers)
 
 
 @pytest.fixture(scope="session")

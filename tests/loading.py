@@ -13,15 +13,21 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def load_hook(name: str) -> ModuleType:
-    """Import a hook as it stands: the Jinja in it is inside a string."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "hooks" / f"{name}.py")
+def load_script(path: str) -> ModuleType:
+    """Import a Python file of this repository that is no module of a package."""
+    name = Path(path).stem
+    spec = importlib.util.spec_from_file_location(name, ROOT / path)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def load_hook(name: str) -> ModuleType:
+    """Import a hook as it stands: the Jinja in it is inside strings and comments."""
+    return load_script(f"hooks/{name}.py")
 
 
 def load_toml(path: Path) -> dict[str, Any]:

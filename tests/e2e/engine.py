@@ -235,8 +235,13 @@ class Image:
 
     @property
     def size(self) -> int:
-        """Uncompressed bytes of all layers."""
+        """Uncompressed bytes of all layers, as tar archives."""
         return sum(len(layer) for layer in self.layers)
+
+    @property
+    def content(self) -> int:
+        """Bytes of the files in all layers: without tar's headers and padding, as `docker images` counts."""
+        return sum(content(layer) for layer in self.layers)
 
     def file(self, path: str) -> bytes:
         """Return a file's content, from the topmost layer that has it."""
@@ -248,6 +253,12 @@ class Image:
                         assert content, f"{path} is no file"
                         return content.read()
         raise FileNotFoundError(path)
+
+
+def content(layer: bytes) -> int:
+    """Return the bytes of the files in a layer."""
+    with tarfile.open(fileobj=io.BytesIO(layer)) as tar:
+        return sum(member.size for member in tar)
 
 
 def platforms(reference: str) -> dict[str, str]:

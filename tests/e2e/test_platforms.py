@@ -160,8 +160,7 @@ def test_each_image_is_what_its_runtime_promises(
         binary, tini = (ELFFile(io.BytesIO(image.file(path))) for path in ("usr/local/bin/backend", "usr/bin/tini"))
         for elf in (binary, tini):
             assert (elf["e_machine"], elf.elfclass) == MACHINES[platform]
-        assert is_static(tini), platform
-        assert is_static(binary) == (runtime == "scratch"), platform
+            assert is_static(elf) == (runtime == "scratch"), platform
         if platform == "linux/arm/v6":
             assert arm_version(binary) == "v6"
             assert arm_version(tini) in ("v4T", "v5T", "v5TE", "v6")

@@ -1,0 +1,107 @@
+"""The Dockerfile on workspaces that are not the generated one, and on requests that it must refuse."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+from e2e import engine
+from loading import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.docker
+
+ALL = "linux/amd64,linux/arm64,linux/arm/v7"
+
+
+def test_an_unsupported_platform_is_refused(project: Path) -> None:
+    result = engine.build(project, "--platform", "linux/arm/v8")
+    assert result.status == 1
+    assert f"unsupported platform 'linux/arm/v8', supported: {ALL.replace(',', ', ')}" in result.log
+    assert not [step for step in result.steps if "cargo chef cook" in step.name and step.seconds]
+
+
+def test_a_list_without_the_platform_is_refused(project: Path, tmp_path: Path) -> None:
+    workspace = with_dockerfile(project, ROOT / "tests" / "data" / "stub-traps", tmp_path / "workspace")
+    result = engine.build(
+        workspace, "--platform", "linux/amd64,linux/arm64", "--build-arg", "PLATFORMS=linux/amd64",
+        "--build-arg", "TARGET_BINARY=traps",
+    )  # fmt: skip
+    assert result.status == 1
+    assert "traps for linux/arm64: not built, PLATFORMS is linux/amd64" in result.log
+
+
+def with_dockerfile(project: Path, workspace: Path, to: Path) -> Path:
+    """Copy a workspace and put the project's Dockerfile, unchanged but for its cache mounts, next to it."""
+    shutil.copytree(workspace, to)
+    fresh = engine.copy(project, to.parent / f"{to.name}-project")
+    for name in ("Dockerfile", ".dockerignore"):
+        shutil.copy(fresh / name, to / name)
+    return to
+
+
+def test_no_stub_is_shipped(project: Path, tmp_path: Path) -> None:
+    """A proc-macro, a build script and crates at 0.0.1, the version that cargo-chef gives its stubs."""
+    workspace = with_dockerfile(project, ROOT / "tests" / "data" / "stub-traps", tmp_path / "workspace")
+    image = f"{engine.REGISTRY}/e2e/traps-{uuid.uuid4().hex[:8]}"
+    for said in ("first", "second"):
+        main = workspace / "crates" / "traps" / "src" / "main.rs"
+        main.write_text(main.read_text(encoding="utf-8").replace("first", said), encoding="utf-8")
+        result = engine.build(
+            workspace, "--platform", ALL, "--build-arg", f"PLATFORMS={ALL}", "--build-arg", "TARGET_BINARY=traps",
+            "--tag", image, "--push",
+        )  # fmt: skip
+        assert result.status == 0, result.log + result.errors
+        for platform in ALL.split(","):
+            told = engine.run(image, platform=platform)
+            assert told.stdout == f"{said}: library, proc-macro, build script\n", (platform, told)
+
+
+def test_a_stub_fails_the_build(project: Path, tmp_path: Path) -> None:
+    workspace = with_dockerfile(project, ROOT / "tests" / "data" / "stub-traps", tmp_path / "workspace")
+    dockerfile = workspace / "Dockerfile"
+    text = dockerfile.read_text(encoding="utf-8")
+    compiling = "xargs -a /targets cargo build"
+    assert text.count(compiling) == 1
+    dockerfile.write_text(text.replace(compiling, f"true {compiling}"), encoding="utf-8")
+    result = engine.build(workspace, "--platform", "linux/amd64", "--build-arg", "TARGET_BINARY=traps")
+    assert result.status == 1
+    assert "is still the stub that cargo-chef compiled" in result.log
+
+
+def test_a_toolchain_file_downloads_no_second_toolchain(project: Path, tmp_path: Path) -> None:
+    workspace = with_dockerfile(project, ROOT / "tests" / "data" / "stub-traps", tmp_path / "workspace")
+    (workspace / "rust-toolchain.toml").write_text('[toolchain]\nchannel = "1.87.0"\n', encoding="utf-8")
+    result = engine.build(workspace, "--platform", "linux/amd64", "--build-arg", "TARGET_BINARY=traps")
+    assert result.status == 0, result.log + result.errors
+    assert "1.87" not in result.log
+
+
+def test_the_oldest_rust_builds(project: Path, tmp_path: Path) -> None:
+    folder = engine.copy(project, tmp_path / project.name)
+    image = f"{engine.REGISTRY}/e2e/oldest-{uuid.uuid4().hex[:8]}"
+    result = engine.build(
+        folder, "--platform", "linux/amd64", "--build-arg", "RUST_VERSION=1.86", "--tag", image, "--push"
+    )
+    assert result.status == 0, result.log + result.errors
+    assert engine.run(image, "--version", platform="linux/amd64").stdout == "backend 0.1.0\n"
+
+
+@pytest.mark.without_qemu
+def test_the_build_needs_no_emulation(project: Path, tmp_path: Path) -> None:
+    base = subprocess.run(
+        ["docker", "run", "--rm", "--platform", "linux/arm64", "debian:bookworm-slim", "true"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if base.returncode == 0:
+        pytest.skip("this machine runs foreign programs: take its binfmt handlers away first")
+    folder = engine.copy(project, tmp_path / project.name)
+    image = f"{engine.REGISTRY}/e2e/without-qemu-{uuid.uuid4().hex[:8]}"
+    result = engine.bake(folder, "--push", "--no-cache", env={"IMAGE": image})
+    assert result.status == 0, result.log + result.errors
+    assert sorted(engine.platforms(f"{image}:latest")) == sorted(ALL.split(","))
