@@ -8,10 +8,11 @@ mod routes;
 mod server;
 mod telemetry;
 
-use std::{process::ExitCode, time::Instant};
+use std::{pin::Pin, process::ExitCode, time::Instant};
 
 use axum::Router;
 use clap::{Parser, error::ErrorKind};
+use tokio::runtime::Runtime;
 
 use crate::options::Command;
 pub use crate::options::{LogFormat, Options};
@@ -68,12 +69,19 @@ pub fn run(
     options: &Options,
     app: impl Future<Output = anyhow::Result<Router>>,
 ) -> anyhow::Result<()> {
+    run_boxed(package, options, Box::pin(app))
+}
+
+type App<'a> = Pin<Box<dyn Future<Output = anyhow::Result<Router>> + 'a>>;
+
+// Not generic: the whole server is compiled in this crate, not again in each one that calls it.
+fn run_boxed(package: Package, options: &Options, app: App<'_>) -> anyhow::Result<()> {
     let started = Instant::now();
     if let Some(Command::Healthcheck) = options.command {
         return healthcheck::run(options.listen_addr);
     }
     telemetry::init(&options.log_filter, options.log_format)?;
-    let runtime = tokio::runtime::Runtime::new()?;
+    let runtime = Runtime::new()?;
     let outcome = runtime.block_on(server::run(package, started, options, app));
     // Dropping the runtime would wait for blocking tasks, however long they take.
     runtime.shutdown_background();

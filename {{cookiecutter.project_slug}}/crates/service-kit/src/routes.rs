@@ -129,3 +129,107 @@ fn architecture() -> &'static str {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use axum::{
+        body::{Body, Bytes, to_bytes},
+        http::{Request, header::CONTENT_LENGTH},
+        routing,
+    };
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    const PACKAGE: Package = Package { name: "test", version: "1.2.3" };
+    const LIMITS: Limits = Limits { body_bytes: 8, time: Duration::from_millis(100) };
+
+    fn service(readiness: Readiness) -> Router {
+        let app = Router::new()
+            .route("/length", routing::post(async |body: Bytes| body.len().to_string()))
+            .route("/panic", routing::get(async || -> &str { panic!("on purpose") }))
+            .route("/stuck/{id}", routing::get(pending::<()>));
+        router(PACKAGE, Instant::now(), readiness, &LIMITS, app)
+    }
+
+    async fn call(service: &Router, request: Request<Body>) -> (StatusCode, String) {
+        let response = service.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    async fn get(service: &Router, path: &str) -> (StatusCode, String) {
+        call(service, Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    #[tokio::test]
+    async fn only_readiness_follows_the_flag() {
+        let readiness = Readiness::default();
+        let service = service(readiness.clone());
+        assert_eq!(get(&service, "/healthz").await.0, StatusCode::OK);
+        assert_eq!(get(&service, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
+        readiness.set(true);
+        assert_eq!(get(&service, "/readyz").await.0, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn info_is_an_object() {
+        let (status, body) = get(&service(Readiness::default()), "/info").await;
+        assert_eq!(status, StatusCode::OK);
+        let info: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(info["name"], "test");
+        assert_eq!(info["version"], "1.2.3");
+        assert_eq!(info["uptime_seconds"], 0);
+        assert!(info["platform"].as_str().unwrap().starts_with(OS));
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_response() {
+        let service = service(Readiness::default());
+        assert_eq!(get(&service, "/panic").await.0, StatusCode::INTERNAL_SERVER_ERROR);
+    }
+
+    #[tokio::test]
+    async fn a_request_takes_only_so_long() {
+        let service = service(Readiness::default());
+        assert_eq!(get(&service, "/stuck/1").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[tokio::test]
+    async fn a_body_is_only_so_large() {
+        let service = service(Readiness::default());
+        for (body, expected) in
+            [("12345678", StatusCode::OK), ("123456789", StatusCode::PAYLOAD_TOO_LARGE)]
+        {
+            let declared = Request::post("/length").header(CONTENT_LENGTH, body.len());
+            let declared = declared.body(Body::from(body)).unwrap();
+            assert_eq!(call(&service, declared).await.0, expected);
+
+            let chunked = Body::from_stream(Body::from(body).into_data_stream());
+            let chunked = Request::post("/length").body(chunked).unwrap();
+            assert_eq!(call(&service, chunked).await.0, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn metrics_count_routes_not_paths() {
+        let service = service(Readiness::default());
+        for path in ["/stuck/1", "/stuck/2", "/panic", "/nowhere", "/healthz"] {
+            get(&service, path).await;
+        }
+        let (status, metrics) = get(&service, "/metrics").await;
+        assert_eq!(status, StatusCode::OK);
+        for line in [
+            r#"http_requests_total{route="/stuck/{id}",status="503"} 2"#,
+            r#"http_requests_total{route="/panic",status="500"} 1"#,
+            r#"http_requests_total{route="",status="404"} 1"#,
+            r#"http_request_duration_seconds_count{route="/panic"} 1"#,
+        ] {
+            assert!(metrics.lines().any(|other| other == line), "{line} is not in\n{metrics}");
+        }
+        assert!(!metrics.contains("/healthz"));
+    }
+}

@@ -17,7 +17,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    Options, Package,
+    App, Options, Package,
     routes::{Limits, Readiness, router},
 };
 
@@ -26,7 +26,7 @@ pub(crate) async fn run(
     package: Package,
     started: Instant,
     options: &Options,
-    app: impl Future<Output = anyhow::Result<Router>>,
+    app: App<'_>,
 ) -> anyhow::Result<()> {
     // First of all: PID 1 of a container does not even die of a signal that it does not handle.
     let stop = stop_signals()?;
@@ -96,4 +96,115 @@ async fn serve(
     }
     info!("stopped");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, net::SocketAddr, time::Instant};
+
+    use axum::routing::get;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+        task::JoinHandle,
+    };
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_millis(100);
+
+    struct Running {
+        addr: SocketAddr,
+        stop: Arc<Notify>,
+        server: JoinHandle<anyhow::Result<()>>,
+    }
+
+    impl Running {
+        async fn start(drain: Duration, grace: Duration) -> Self {
+            let app = Router::new()
+                .route("/quick", get("done"))
+                .route("/slow", get(async || sleep(SHORT * 3).await))
+                .route("/stuck", get(pending::<()>))
+                .route("/panic", get(async || -> &str { panic!("on purpose") }));
+            let package = Package { name: "test", version: "1.2.3" };
+            let readiness = Readiness::default();
+            let limits = Limits { body_bytes: 0, time: LONG };
+            let router = router(package, Instant::now(), readiness.clone(), &limits, app);
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let addr = listener.local_addr().unwrap();
+            let stop = Arc::new(Notify::new());
+            let notified = Arc::clone(&stop);
+            let server = tokio::spawn(async move {
+                serve(listener, router, &readiness, &notified, drain, grace).await
+            });
+            Self { addr, stop, server }
+        }
+
+        /// Sends a request; the response's status can be awaited.
+        async fn get(&self, path: &str) -> JoinHandle<String> {
+            let mut stream = TcpStream::connect(self.addr).await.unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            sleep(SHORT).await; // until it has been read
+            tokio::spawn(async move {
+                let mut response = [0; 12];
+                stream.read_exact(&mut response).await.unwrap();
+                String::from_utf8(response[9..].to_vec()).unwrap()
+            })
+        }
+
+        /// Waits for the end and tells how long that took.
+        async fn ended(self) -> Duration {
+            let started = Instant::now();
+            self.server.await.unwrap().unwrap();
+            started.elapsed()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_leaves_the_others_alone() {
+        let running = Running::start(LONG, LONG).await;
+        assert_eq!(running.get("/panic").await.await.unwrap(), "500");
+        assert_eq!(running.get("/quick").await.await.unwrap(), "200");
+    }
+
+    #[tokio::test]
+    async fn open_requests_are_finished() {
+        let running = Running::start(Duration::ZERO, LONG).await;
+        let slow = running.get("/slow").await;
+        running.stop.notify_one();
+        assert!(running.ended().await >= SHORT);
+        assert_eq!(slow.await.unwrap(), "200");
+    }
+
+    #[tokio::test]
+    async fn open_requests_are_given_up_after_the_grace_period() {
+        let running = Running::start(Duration::ZERO, SHORT).await;
+        let _stuck = running.get("/stuck").await;
+        running.stop.notify_one();
+        let time = running.ended().await;
+        assert!(SHORT <= time && time < SHORT * 10, "{time:?}");
+    }
+
+    #[tokio::test]
+    async fn a_draining_server_answers_but_is_not_ready() {
+        let running = Running::start(SHORT * 5, LONG).await;
+        assert_eq!(running.get("/readyz").await.await.unwrap(), "200");
+        running.stop.notify_one();
+        assert_eq!(running.get("/readyz").await.await.unwrap(), "503");
+        assert_eq!(running.get("/quick").await.await.unwrap(), "200");
+        running.ended().await;
+    }
+
+    #[tokio::test]
+    async fn each_further_stop_ends_a_phase() {
+        let running = Running::start(LONG, LONG).await;
+        let _stuck = running.get("/stuck").await;
+        for _ in 0..3 {
+            running.stop.notify_one();
+            sleep(SHORT).await;
+        }
+        assert!(running.ended().await < SHORT);
+    }
 }
