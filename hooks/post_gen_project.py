@@ -80,6 +80,16 @@ def tailor_lock(path: Path, binary: str) -> None:
     path.write_bytes((header + "\n".join("[[package]]\n" + block for block in blocks)).encode())
 
 
+def choose_frontend(root: Path, *, frontend: bool) -> None:
+    """Keep the frontend and the lock file that knows it, or take both away without a trace."""
+    lock = root / "Cargo.frontend.lock"
+    if frontend and lock.exists():
+        lock.replace(root / "Cargo.lock")
+    elif not frontend:
+        for name in ("Cargo.frontend.lock", "Dockerfile.frontend", "crates/frontend"):
+            remove(root / name)
+
+
 def choose_license(root: Path, license_: str) -> None:
     """Keep the text of the chosen licence, as LICENSE unless there are two."""
     texts = {"MIT": root / "LICENSE-MIT", "Apache-2.0": root / "LICENSE-APACHE"}
@@ -187,7 +197,7 @@ def frontend_edits(image: str, binary: str, *, native: bool) -> list[Edit]:
 def workflow_edits(answers: dict[str, Any]) -> dict[str, list[Edit]]:
     """Return the edits of each workflow."""
     native = answers["ci_builders"] == "native-runners"
-    frontend = bool(answers.get("frontend"))
+    frontend = bool(answers["frontend"])
     image, binary, platforms = answers["__image"], answers["binary_name"], answers["__platforms"]
     names = f"  IMAGE: {image}\n  TARGET_BINARY: {binary}\n"
     rust = Edit('  RUST_VERSION: "1.95"\n', f'  RUST_VERSION: "{answers["rust_version"]}"\n')
@@ -256,6 +266,7 @@ def main() -> int:
     answers = json.loads(ANSWERS)
     root = Path.cwd()
     try:
+        choose_frontend(root, frontend=bool(answers["frontend"]))
         tailor_lock(root / "Cargo.lock", answers["binary_name"])
         choose_license(root, answers["license"])
         tailor_workflows(root, answers)

@@ -136,7 +136,7 @@ def check_rust_version(version: str) -> list[str]:
 
 def problems(answers: dict[str, Any]) -> list[str]:
     """Return all that is wrong with the answers, a line each; empty when they are good."""
-    frontend = bool(answers.get("frontend"))
+    frontend = bool(answers["frontend"])
     return [
         *one_line("project_name", answers["project_name"], "My Service"),
         *check_slug(answers["__given_slug"]),

@@ -31,6 +31,7 @@ COMBINATIONS: list[dict[str, Any]] = [
     {},
     OTHER,
     {"platforms": "linux/amd64"},
+    {"frontend": True},
     {"license": "MIT", "debian_release": "trixie"},
     {
         "platforms": "linux/s390x,linux/riscv64,linux/ppc64le,linux/386,linux/amd64",
@@ -40,7 +41,7 @@ COMBINATIONS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture(params=COMBINATIONS, ids=lambda answers: ",".join(answers.values()) or "default")
+@pytest.fixture(params=COMBINATIONS, ids=lambda answers: ",".join(map(str, answers.values())) or "default")
 def baked(request: pytest.FixtureRequest, bake: Callable[..., Path]) -> Path:
     return bake(**request.param)
 

@@ -37,7 +37,7 @@ variable "VERSION" {
 }
 
 group "default" {
-  targets = ["{{ cookiecutter.binary_name }}"]
+  targets = ["{{ cookiecutter.binary_name }}"{{ ', "frontend"' if cookiecutter.frontend }}]
 }
 
 target "{{ cookiecutter.binary_name }}" {
@@ -54,3 +54,14 @@ target "{{ cookiecutter.binary_name }}" {
     PLATFORMS = PLATFORMS
   }
 }
+{% if cookiecutter.frontend %}
+
+target "frontend" {
+  inherits   = ["{{ cookiecutter.binary_name }}"]
+  dockerfile = "Dockerfile.frontend"
+  tags       = ["${IMAGE}-frontend:${TAG}"]
+  args = {
+    TARGET_BINARY = "frontend"
+  }
+}
+{% endif %}
