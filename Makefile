@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help new test check lint format e2e e2e-without-qemu bench bump lock clean
+.PHONY: help new test check lint format e2e e2e-without-qemu matrix bench bump lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{ printf "make %-18s %s\n", $$1, $$2 }'
@@ -34,6 +34,10 @@ e2e: $(VENV)/dev ## Build, push, pull and run real images; needs a Docker Engine
 
 e2e-without-qemu: $(VENV)/dev ## Build where nothing can emulate; needs an engine without binfmt handlers
 	@$(BIN)/pytest -m without_qemu $(ARGS)
+
+matrix: $(VENV)/dev ## Build and run every platform and runtime, and write README.md's matrix from that
+	@$(BIN)/pytest tests/e2e/test_platforms.py -k "each_image or every_platform" $(ARGS)
+	@$(BIN)/python tests/e2e/matrix.py
 
 bump: ## Write the actions' pins of pins.json into all workflows
 	@$(PYTHON) tools/bump.py

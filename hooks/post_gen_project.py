@@ -138,8 +138,6 @@ GHCR_LOGIN = """\
           username: ${{ github.actor }}
           password: ${{ github.token }}
 """
-# Bytes of the final image, in MiB.
-SIZE_LIMITS = {"debian-slim": 100, "distroless": 35, "scratch": 6}
 
 
 def ghcr_edits(*, native: bool) -> list[Edit]:
@@ -200,7 +198,7 @@ def workflow_edits(answers: dict[str, Any]) -> dict[str, list[Edit]]:
             f"env:\n{'' if frontend else names}  PLATFORMS: {platforms}\n",
         ),
         rust,
-        Edit("  SIZE_LIMIT_MIB: 100\n", f"  SIZE_LIMIT_MIB: {SIZE_LIMITS[answers['runtime']]}\n"),
+        Edit("  SIZE_LIMIT_MIB: 100\n", f"  SIZE_LIMIT_MIB: {answers['_size_limits'][answers['runtime']]}\n"),
     ]
     if native:
 

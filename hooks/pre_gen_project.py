@@ -101,7 +101,7 @@ def check_binary(binary: str, *, frontend: bool) -> list[str]:
 
 def check_platforms(text: str, table: dict[str, Any], runtime: str, release: str) -> list[str]:
     """Return the problems of the platform list: each must be known, possible and named once."""
-    possible = [name for name, row in table.items() if release in row["releases"]]
+    possible = [name for name, row in table.items() if release in row["runtimes"][runtime]]
     names = [name.strip() for name in text.split(",")]
     problems = []
     for name in dict.fromkeys(names):
@@ -109,10 +109,15 @@ def check_platforms(text: str, table: dict[str, Any], runtime: str, release: str
             if names.count(name) > 1:
                 problems.append(f"platforms: {name!r} is named {names.count(name)} times; name each platform once")
         elif name in table:
-            needs = " or ".join(table[name]["releases"])
+            runtimes = {other: releases for other, releases in table[name]["runtimes"].items() if releases}
+            needs = (
+                f"debian_release={' or '.join(runtimes[runtime])}"
+                if runtime in runtimes
+                else f"runtime={' or '.join(runtimes)}"
+            )
             problems.append(
                 f"platforms: {name!r} does not exist with {runtime} on {release}; "
-                f"it needs debian_release={needs}, possible are {', '.join(possible)}"
+                f"it needs {needs}, possible are {', '.join(possible)}"
             )
         else:
             close = difflib.get_close_matches(name, possible, n=1)

@@ -49,10 +49,8 @@ def scripts(project: Path) -> dict[str, str]:
 
 def shell(script: str, folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
     """Run a step's script in a folder as the runner does, with `shell: bash -euo pipefail {0}`."""
-    path = folder / "step.sh"
-    path.write_text(script, encoding="utf-8")
     return subprocess.run(
-        [shutil.which("bash") or "bash", "-euo", "pipefail", path],
+        [shutil.which("bash") or "bash", "-euo", "pipefail", "-c", script],
         cwd=folder, env={**os.environ, **env}, capture_output=True, text=True, check=False,
     )  # fmt: skip
 

@@ -1,0 +1,335 @@
+"""Every platform and runtime: built, measured and run. The README's matrix is what came of it.
+
+A base image or a standard library that the machine cannot have is left out, and the test says so.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from e2e import engine, matrix
+from elftools.elf.elffile import ELFFile
+from loading import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.skipif(not engine.registry_answers(), reason=f"no registry at {engine.REGISTRY}"),
+]
+
+DEFAULT = ["linux/amd64", "linux/arm64", "linux/arm/v7"]
+BASES = {
+    ("debian-slim", "bookworm"): "debian:bookworm-slim",
+    ("debian-slim", "trixie"): "debian:trixie-slim",
+    ("distroless", "bookworm"): "gcr.io/distroless/cc-debian12:nonroot",
+    ("distroless", "trixie"): "gcr.io/distroless/cc-debian13:nonroot",
+}
+MACHINES = {
+    "linux/amd64": ("EM_X86_64", 64),
+    "linux/arm64": ("EM_AARCH64", 64),
+    "linux/arm/v7": ("EM_ARM", 32),
+    "linux/arm/v6": ("EM_ARM", 32),
+    "linux/386": ("EM_386", 32),
+    "linux/ppc64le": ("EM_PPC64", 64),
+    "linux/s390x": ("EM_S390", 64),
+    "linux/riscv64": ("EM_RISCV", 64),
+}
+
+
+@dataclass(frozen=True)
+class Combination:
+    """What is built in one go, for all platforms that it is offered for."""
+
+    runtime: str
+    release: str
+    rust: str
+
+    def __str__(self) -> str:
+        """Return the name that pytest shows."""
+        return f"{self.runtime}-{self.release}"
+
+
+COMBINATIONS = [
+    # The first two share their builder.
+    Combination("debian-slim", "bookworm", "1.95"),
+    Combination("distroless", "bookworm", "1.95"),
+    Combination("debian-slim", "trixie", "1.95"),
+    Combination("distroless", "trixie", "1.95"),
+    # The oldest Rust: some mirrors hold the standard libraries of 32-bit ARM with musl for it alone. The Debian
+    # release is but the builder's, so that one will do.
+    Combination("scratch", "bookworm", "1.86"),
+]
+
+
+@dataclass
+class Built:
+    """A pushed image of one combination."""
+
+    combination: Combination
+    image: str
+    platforms: list[str]
+
+
+def can_be_had(image: str, platform: str) -> bool:
+    """Return whether the engine has a base image for a platform, or can pull it."""
+    for command in (["image", "inspect"], ["pull", "--quiet"]):
+        result = subprocess.run(
+            ["docker", *command, "--platform", platform, image], capture_output=True, text=True, check=False
+        )
+        if result.returncode == 0:
+            return True
+    print(f"{platform}: left out, {image} cannot be had here: {result.stderr.strip()}")
+    return False
+
+
+@pytest.fixture(scope="module")
+def sizes() -> Iterator[dict[str, dict[str, dict[str, int]]]]:
+    """Return what the tests fill in: runtime, Debian release, platform → bytes. Kept for `make matrix`."""
+    record: dict[str, dict[str, dict[str, int]]] = {}
+    yield record
+    matrix.RECORD.parent.mkdir(exist_ok=True)
+    matrix.RECORD.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+@pytest.fixture(scope="module", params=COMBINATIONS, ids=str)
+def built(request: pytest.FixtureRequest, bake: Callable[..., Path], table: dict[str, Any]) -> Built:
+    combination: Combination = request.param
+    runtime, release = combination.runtime, combination.release
+    base = BASES.get((runtime, release))
+    platforms = [
+        name
+        for name, row in table["_platforms"].items()
+        if release in row["runtimes"][runtime] and (not base or can_be_had(base, name))
+    ]
+    image = f"{engine.REGISTRY}/e2e/{runtime}-{uuid.uuid4().hex[:8]}:{release}"
+    if platforms:
+        project = bake(
+            runtime=runtime, debian_release=release, rust_version=combination.rust, platforms=",".join(platforms)
+        )
+        repository, tag = image.rsplit(":", 1)
+        build = engine.bake(project, "--push", env={"IMAGE": repository, "TAG": tag, "GIT_SHA": "0123abc"})
+        assert build.status == 0, build.log + build.errors
+    return Built(combination, image, platforms)
+
+
+def test_each_image_runs(built: Built) -> None:
+    if built.platforms:
+        assert sorted(engine.platforms(built.image)) == sorted(built.platforms)
+    for platform in built.platforms:
+        version = engine.run(built.image, "--version", platform=platform)
+        assert (version.returncode, version.stdout) == (0, "backend 0.1.0 (0123abc)\n"), (platform, version.stderr)
+        assert engine.run(built.image, "healthcheck", platform=platform).returncode == 1, platform
+        with engine.serve(built.image, platform) as server:
+            assert server.get("/healthz")[0] == 200, platform
+            assert server.healthcheck() == 0, platform
+            assert server.stop()[0] == 0, platform
+
+
+def test_each_image_is_what_its_runtime_promises(
+    built: Built, table: dict[str, Any], sizes: dict[str, dict[str, dict[str, int]]]
+) -> None:
+    runtime, release = built.combination.runtime, built.combination.release
+    record = sizes.setdefault(runtime, {}).setdefault(release, {})
+    for platform in built.platforms:
+        image = engine.pull(built.image, platform)
+        print(f"\n{built.combination} {platform}: {image.size / 1e6:.1f} MB")
+        assert image.size < table["_size_limits"][runtime] * 1_000_000, platform
+        record[platform] = image.size
+
+        config = image.config["config"]
+        assert config["User"] == "65532:65532", platform
+        assert config["Entrypoint"] == ["/usr/bin/tini", "--", "/usr/local/bin/backend"], platform
+        assert config["Healthcheck"]["Test"] == ["CMD", "/usr/local/bin/backend", "healthcheck"], platform
+        assert config["Labels"]["org.opencontainers.image.platform"] == platform
+        assert b"BEGIN CERTIFICATE" in image.file("etc/ssl/certs/ca-certificates.crt"), platform
+
+        binary, tini = (ELFFile(io.BytesIO(image.file(path))) for path in ("usr/local/bin/backend", "usr/bin/tini"))
+        for elf in (binary, tini):
+            assert (elf["e_machine"], elf.elfclass) == MACHINES[platform]
+            assert is_static(elf) == (runtime == "scratch"), platform
+        if platform == "linux/arm/v6":
+            assert arm_version(binary) == "v6"
+            assert arm_version(tini) in ("v4T", "v5T", "v5TE", "v6")
+        if runtime == "scratch":
+            assert b"nonroot:x:65532:65532:" in image.file("etc/passwd"), platform
+        if runtime != "debian-slim":
+            for shell in ("bin/sh", "usr/bin/sh", "bin/bash"):
+                with pytest.raises(FileNotFoundError):
+                    image.file(shell)
+
+
+def is_static(elf: Any) -> bool:
+    """Return whether a binary needs neither a loader nor a library."""
+    dynamic = elf.get_section_by_name(".dynamic")
+    needed = dynamic and any(tag.entry.d_tag == "DT_NEEDED" for tag in dynamic.iter_tags())
+    return not needed and not any(segment["p_type"] == "PT_INTERP" for segment in elf.iter_segments())
+
+
+def arm_version(elf: Any) -> str:
+    """Return the version of 32-bit ARM that a binary is for: the name of Tag_CPU_arch's value in ARM's ABI."""
+    attributes = next(elf.get_section_by_name(".ARM.attributes").iter_subsections())
+    (tag,) = [
+        attribute.value
+        for part in attributes.iter_subsubsections()
+        for attribute in part.iter_attributes("TAG_CPU_ARCH")
+    ]
+    return ["before v4", "v4", "v4T", "v5T", "v5TE", "v5TEJ", "v6", "v6KZ", "v6T2", "v6K"][tag] if tag < 10 else "newer"
+
+
+def test_every_platform_and_every_runtime_was_run(
+    table: dict[str, Any], sizes: dict[str, dict[str, dict[str, int]]]
+) -> None:
+    ran = {runtime: {name for names in releases.values() for name in names} for runtime, releases in sizes.items()}
+    for runtime in table["runtime"]:
+        assert set(DEFAULT) <= ran[runtime], runtime
+    assert set.union(*ran.values()) == set(table["_platforms"])
+
+
+def test_the_matrix_in_the_readme_is_what_was_run(
+    table: dict[str, Any], sizes: dict[str, dict[str, dict[str, int]]]
+) -> None:
+    """A machine that can have more base images runs more than the README tells; less would be a false promise."""
+    shown = matrix.read((ROOT / "README.md").read_text(encoding="utf-8"))
+    now = matrix.cells(table, sizes)
+    for cell, text in shown.items():
+        if text in (matrix.NOT_OFFERED, matrix.NOT_RUN):
+            continue
+        assert now[cell] != matrix.NOT_RUN, f"{cell}: the README says {text} MB, and it was not run"
+        # Base images change from week to week.
+        assert float(now[cell]) == pytest.approx(float(text), rel=0.15, abs=0.5), f"{cell}: run `make matrix`"
+
+
+# linux/arm/v6 and linux/386 come with it: what C code sees there are musl's headers.
+C_DEPENDENCIES = [
+    ("debian-slim", "1.95", DEFAULT),
+    ("scratch", "1.86", [*DEFAULT, "linux/arm/v6", "linux/386"]),
+]
+
+
+@pytest.mark.parametrize(("runtime", "rust", "platforms"), C_DEPENDENCIES, ids=["debian-slim", "scratch"])
+def test_c_dependencies_cross_compile_and_run(
+    bake: Callable[..., Path], tmp_path: Path, runtime: str, rust: str, platforms: list[str]
+) -> None:
+    project = bake(runtime=runtime, rust_version=rust, platforms=",".join(platforms))
+    workspace = tmp_path / "c-deps"
+    shutil.copytree(ROOT / "tests" / "data" / "c-deps", workspace)
+    shutil.copy(project / "Dockerfile", workspace)
+    image = f"{engine.REGISTRY}/e2e/c-deps-{uuid.uuid4().hex[:8]}:{runtime}"
+    build = engine.build(
+        workspace,
+        f"--platform={','.join(platforms)}",
+        f"--build-arg=PLATFORMS={','.join(platforms)}",
+        "--build-arg=TARGET_BINARY=c-deps",
+        # What is shown does not depend on it, and C is compiled in a third of the time.
+        "--build-arg=PROFILE=dev",
+        f"--tag={image}",
+        "--push",
+    )
+    assert build.status == 0, build.log + build.errors
+    for platform in platforms:
+        result = engine.run(image, platform=platform, options=("--tmpfs", "/tmp:mode=1777"))  # noqa: S108
+        assert result.returncode == 0, (platform, result.stderr)
+        assert [line.split()[0] for line in result.stdout.splitlines()] == ["zstd:", "ring:", "sqlite"], platform
+        if platform == "linux/arm/v6":
+            binary = ELFFile(io.BytesIO(engine.pull(image, platform).file("usr/local/bin/c-deps")))
+            assert arm_version(binary) == "v6"
+
+
+# crate, version, binary
+PROGRAMS = [("ripgrep", "15.2.0", "rg"), ("sd", "1.0.0", "sd"), ("miniserve", "0.35.0", "miniserve")]
+
+
+@pytest.mark.cargo
+@pytest.mark.parametrize(("crate", "version", "binary"), PROGRAMS, ids=[crate for crate, *_ in PROGRAMS])
+def test_the_dockerfile_builds_other_workspaces_unchanged(
+    project: Path, tmp_path: Path, crate: str, version: str, binary: str
+) -> None:
+    """Copy it next to someone else's program, name the binary, and build."""
+    # The only cargo command that fetches one package and nothing else.
+    home = tmp_path / "cargo"
+    subprocess.run(
+        ["cargo", "info", "--quiet", f"{crate}@{version}"],
+        cwd=tmp_path, env=cargo_home(home), check=True, capture_output=True,
+    )  # fmt: skip
+    (source,) = home.glob(f"registry/src/*/{crate}-{version}")
+    workspace = tmp_path / crate
+    shutil.copytree(source, workspace)
+    shutil.copy(project / "Dockerfile", workspace)
+
+    image = f"{engine.REGISTRY}/e2e/{crate}-{uuid.uuid4().hex[:8]}:{version}"
+    build = engine.build(
+        workspace, f"--platform={','.join(DEFAULT)}", f"--build-arg=TARGET_BINARY={binary}", f"--tag={image}", "--push"
+    )
+    assert build.status == 0, build.log + build.errors
+    for platform in DEFAULT:
+        told = engine.run(image, "--version", platform=platform)
+        assert told.stdout.startswith(f"{crate} {version}"), (platform, told.stderr)
+        {"rg": search, "sd": replace, "miniserve": browse}[binary](image, platform)
+
+
+def cargo_home(home: Path) -> dict[str, str]:
+    """Return an environment with an empty CARGO_HOME that knows the machine's settings."""
+    home.mkdir()
+    for name in ("config.toml", "config"):
+        settings = Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo")) / name
+        if settings.exists():
+            shutil.copy(settings, home)
+    return {**os.environ, "CARGO_HOME": str(home)}
+
+
+def search(image: str, platform: str) -> None:
+    """Find the line of root."""
+    result = engine.run(image, "--count", "^root:", "/etc/passwd", platform=platform)
+    assert result.stdout.strip() == "1", (platform, result.stderr)
+
+
+def replace(image: str, platform: str) -> None:
+    """Replace a word; a preview, since the image is read-only."""
+    result = engine.run(image, "--preview", "root", "ROOT", "/etc/group", platform=platform)
+    assert "ROOT" in result.stdout, (platform, result.stderr)
+
+
+def browse(image: str, platform: str) -> None:
+    """Serve a file."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    network = ["--network", engine.NETWORK] if engine.NETWORK else ["--publish", f"127.0.0.1:{port}:{port}"]
+    name = f"e2e-{uuid.uuid4().hex[:12]}"
+    subprocess.run(
+        ["docker", "run", "--detach", "--name", name, "--platform", platform, *engine.HARDENED, *network,
+         "--no-healthcheck", image, f"--port={port}", "/etc"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    try:
+        for _ in range(100):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            try:
+                connection.request("GET", "/debian_version")
+                answer = connection.getresponse()
+                served = (answer.status, answer.read()[:3])
+                break
+            except OSError:
+                time.sleep(0.1)
+            finally:
+                connection.close()
+        else:
+            logs = subprocess.run(["docker", "logs", name], capture_output=True, text=True, check=False)
+            raise AssertionError(f"{platform}: {logs.stdout}{logs.stderr}")
+        assert served == (200, b"12."), platform
+    finally:
+        subprocess.run(["docker", "rm", "--force", name], capture_output=True, check=False)

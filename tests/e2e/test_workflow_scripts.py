@@ -1,0 +1,283 @@
+"""The shell of the image workflow, run for real: on images that are right, and on those that it is there to stop."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from e2e import engine
+from workflows import PLATFORMS, scripts, shell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.docker
+
+VERSION = "--version) echo backend 0.1.0 ;;"
+HEALTHY = "healthcheck) exit 0 ;;"
+SERVE = "*) echo serving; exec sleep 600 ;;"
+DOCKERFILE = """\
+FROM debian:bookworm-slim
+COPY --chmod=755 backend /usr/local/bin/
+ENTRYPOINT ["/usr/local/bin/backend"]
+"""
+
+
+@dataclass
+class Outcome:
+    """What came of a step."""
+
+    status: int
+    text: str
+    summary: str
+    outputs: str
+
+    @property
+    def error(self) -> str:
+        """The message that GitHub shows, or nothing."""
+        return "\n".join(re.findall(r"^::error::(.*)", self.text, re.MULTILINE))
+
+
+@pytest.fixture(scope="module")
+def names() -> Iterator[Callable[[], str]]:
+    """Return a function that makes up names of images; they are removed in the end."""
+    made: list[str] = []
+
+    def name() -> str:
+        made.append(f"wf-{uuid.uuid4().hex[:12]}")
+        return made[-1]
+
+    yield name
+    for image in made:
+        subprocess.run(["docker", "rmi", "--force", image], capture_output=True, check=False)
+
+
+@pytest.fixture
+def step(tmp_path: Path, bake: Callable[..., Path]) -> Callable[..., Outcome]:
+    """Return a function that runs a step of the image workflow."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "work").mkdir()
+    if engine.NETWORK:
+        # An engine whose containers have no network of their own.
+        docker = tmp_path / "bin" / "docker"
+        run = f'case "$*" in *--network*) ;; run*) shift; set -- run --network {engine.NETWORK} "$@" ;; esac'
+        docker.write_text(f'#!/bin/sh\n{run}\nexec {shutil.which("docker")} "$@"\n', encoding="utf-8")
+        docker.chmod(0o755)
+
+    def run_step(builders: str, name: str, folder: Path | None = None, **env: str) -> Outcome:
+        (script,) = [
+            script
+            for where, script in scripts(bake(ci_builders=builders)).items()
+            if where.startswith(f"docker-build.yml: {name}")
+        ]
+        files = {"GITHUB_STEP_SUMMARY": tmp_path / "summary", "GITHUB_OUTPUT": tmp_path / "output"}
+        for path in files.values():
+            path.write_text("", encoding="utf-8")
+        given = {
+            "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            "RUNNER_TEMP": str(tmp_path),
+            "TARGET_BINARY": "backend",
+            "PLATFORMS": ",".join(PLATFORMS),
+            "SIZE_LIMIT_MIB": "100",
+            **{key: str(path) for key, path in files.items()},
+        }
+        result = shell(script, folder or tmp_path / "work", **{**given, **env})
+        summary, outputs = (path.read_text(encoding="utf-8") for path in files.values())
+        return Outcome(result.returncode, result.stdout + result.stderr, summary, outputs)
+
+    return run_step
+
+
+def build(folder: Path, program: list[str], *arguments: str, dockerfile: str = DOCKERFILE) -> None:
+    """Build an image with a shell script for the service."""
+    folder.mkdir(exist_ok=True)
+    (folder / "Dockerfile").write_text(dockerfile, encoding="utf-8")
+    (folder / "backend").write_text("\n".join(["#!/bin/sh", 'case "$1" in', *program, "esac", ""]), encoding="utf-8")
+    result = engine.build(folder, *arguments)
+    assert result.status == 0, result.errors
+
+
+@pytest.fixture(scope="module")
+def good(names: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return an image of three platforms that does what the service does."""
+    image = names()
+    folder = tmp_path_factory.mktemp("good")
+    build(folder, [VERSION, HEALTHY, SERVE], "--platform", ",".join(PLATFORMS), "--load", "--tag", image)
+    return image
+
+
+@pytest.mark.parametrize(
+    ("builders", "platforms"),
+    [("one-runner", PLATFORMS), *(("native-runners", [platform]) for platform in PLATFORMS)],
+)
+def test_good_images_pass(step: Callable[..., Outcome], good: str, builders: str, platforms: list[str]) -> None:
+    outcome = step(builders, "Run and weigh", TESTED=good, PLATFORMS=",".join(platforms))
+    assert outcome.status == 0, outcome.text
+    assert outcome.text.count("backend 0.1.0\n") == len(platforms)
+    assert outcome.text.count("serving\n") == len(platforms)
+    head, _, *rows = outcome.summary.splitlines()
+    assert head == "| platform | size, at most 100 MiB |"
+    assert [row.split()[1] for row in rows] == platforms
+    assert all(50 <= int(row.split()[3]) < 100 for row in rows)
+    left = subprocess.run(["docker", "ps", "-aq", "--filter", f"ancestor={good}"], capture_output=True, check=True)
+    assert not left.stdout
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        (["--version) exit 1 ;;", HEALTHY, SERVE], "--version failed"),
+        ([VERSION, "healthcheck) exit 1 ;;", SERVE], "the server did not become healthy"),
+        ([VERSION, HEALTHY, "*) exit 1 ;;"], "the server did not become healthy"),
+    ],
+    ids=["exits 1", "stays unhealthy", "dies at once"],
+)
+def test_an_image_that_fails_is_stopped(
+    step: Callable[..., Outcome],
+    names: Callable[[], str],
+    tmp_path: Path,
+    case: tuple[list[str], str],
+) -> None:
+    program, message = case
+    image = names()
+    build(tmp_path / "image", program, "--platform", "linux/amd64", "--load", "--tag", image)
+    outcome = step("one-runner", "Run and weigh", TESTED=image, PLATFORMS="linux/amd64")
+    assert outcome.status == 1
+    assert outcome.error == f"linux/amd64: {message}"
+
+
+def test_one_failing_platform_stops_all(step: Callable[..., Outcome], names: Callable[[], str], tmp_path: Path) -> None:
+    image = names()
+    only_arm = '--version) [ "$(uname -m)" != aarch64 ] || exit 1 ;;'
+    build(tmp_path / "image", [only_arm, HEALTHY, SERVE], "--platform", ",".join(PLATFORMS), "--load", "--tag", image)
+    outcome = step("one-runner", "Run and weigh", TESTED=image)
+    assert outcome.status == 1
+    assert outcome.error == "linux/arm64: --version failed"
+    assert "| linux/amd64 |" in outcome.summary
+    assert "linux/arm" not in outcome.summary
+
+
+def test_a_heavy_image_is_stopped(step: Callable[..., Outcome], names: Callable[[], str], tmp_path: Path) -> None:
+    """Every layer weighs, also what a later one removes."""
+    image = names()
+    dockerfile = DOCKERFILE + "COPY ballast /ballast\nCOPY empty /ballast\n"
+    folder = tmp_path / "image"
+    folder.mkdir()
+    (folder / "ballast").write_bytes(bytes(60 << 20))
+    (folder / "empty").touch()
+    arguments = ("--platform", "linux/amd64", "--load", "--tag", image)
+    build(folder, [VERSION, HEALTHY, SERVE], *arguments, dockerfile=dockerfile)
+    outcome = step("one-runner", "Run and weigh", TESTED=image, PLATFORMS="linux/amd64")
+    assert outcome.status == 1
+    assert re.fullmatch(r"linux/amd64: 1[34]\d{7} bytes are above 100 MiB", outcome.error)
+    assert step("one-runner", "Run and weigh", TESTED=image, PLATFORMS="linux/amd64", SIZE_LIMIT_MIB="150").status == 0
+
+
+def test_a_platform_that_was_not_built_is_noticed(
+    step: Callable[..., Outcome], names: Callable[[], str], tmp_path: Path
+) -> None:
+    image = names()
+    platforms = "linux/amd64,linux/arm64"
+    build(tmp_path / "image", [VERSION, HEALTHY, SERVE], "--platform", platforms, "--load", "--tag", image)
+    outcome = step("one-runner", "Run and weigh", TESTED=image)
+    assert outcome.status == 1
+    assert outcome.error == "linux/arm/v7: --version failed"
+
+
+@dataclass
+class Pushed:
+    """One image for each platform in the registry, none of them under a tag that people use."""
+
+    repository: str
+    digests: dict[str, str]
+    folder: Path
+
+    @property
+    def image(self) -> str:
+        return f"{engine.REGISTRY}/{self.repository}"
+
+    def hand_over(self, folder: Path, platforms: list[str]) -> Path:
+        """Write the digests as the build jobs leave them."""
+        folder.mkdir()
+        for platform in platforms:
+            (folder / self.digests[platform].removeprefix("sha256:")).touch()
+        return folder
+
+
+@pytest.fixture
+def pushed(names: Callable[[], str], tmp_path: Path) -> Pushed:
+    if not engine.registry_answers():
+        pytest.skip(f"no registry at {engine.REGISTRY}: docker run -d -p 5000:5000 registry:2")
+    repository = names()
+    digests = {}
+    for platform in PLATFORMS:
+        metadata = tmp_path / "metadata.json"
+        build(
+            tmp_path / "image", [VERSION, HEALTHY, SERVE],
+            "--platform", platform, "--push", "--provenance", "mode=max", "--metadata-file", str(metadata),
+            "--tag", f"{engine.REGISTRY}/{repository}:{platform.replace('/', '-')}",
+        )  # fmt: skip
+        (digest,) = re.findall(r'"containerimage\.digest": "(\S+)"', metadata.read_text(encoding="utf-8"))
+        digests[platform] = digest
+    return Pushed(repository, digests, tmp_path)
+
+
+def test_a_whole_index_is_tagged(step: Callable[..., Outcome], pushed: Pushed, tmp_path: Path) -> None:
+    folder = pushed.hand_over(tmp_path / "digests", PLATFORMS)
+    checked = step("native-runners", "Check that no platform is missing", folder, IMAGE=pushed.image)
+    assert checked.status == 0, checked.text
+    tags = [f"{pushed.image}:latest", f"{pushed.image}:{'a' * 40}"]
+    moved = step("native-runners", "Move the tags", folder, IMAGE=pushed.image, TAGS="\n".join(tags))
+    assert moved.status == 0, moved.text
+    for tag in tags:
+        found = engine.platforms(tag)
+        assert sorted(found) == sorted(PLATFORMS)
+    (digest,) = re.findall(r"^digest=(sha256:[0-9a-f]{64})$", moved.outputs, re.MULTILINE)
+    assert moved.outputs == f"digest={digest}\n"
+
+    told = step("native-runners", "Summarize", IMAGE=pushed.image, DIGEST=digest, TAGS="\n".join(tags))
+    assert told.status == 0, told.text
+    pulls = re.findall(r"^docker pull (\S+)$", told.summary, re.MULTILINE)
+    assert pulls == [*tags, f"{pushed.image}@{digest}"]
+    for reference in pulls:
+        subprocess.run(["docker", "buildx", "imagetools", "inspect", reference], capture_output=True, check=True)
+
+
+@pytest.mark.parametrize("missing", PLATFORMS)
+def test_an_index_without_a_platform_is_refused(
+    step: Callable[..., Outcome], pushed: Pushed, tmp_path: Path, missing: str
+) -> None:
+    there = [platform for platform in PLATFORMS if platform != missing]
+    folder = pushed.hand_over(tmp_path / "digests", there)
+    outcome = step("native-runners", "Check that no platform is missing", folder, IMAGE=pushed.image)
+    assert outcome.status == 1
+    wanted, found = re.fullmatch(r"Nothing is tagged\. Wanted: (\S+)\. Pushed: (\S+)", outcome.error).groups()  # type: ignore[union-attr]
+    assert wanted == ",".join(PLATFORMS)
+    assert sorted(found.split(",")) == sorted(there)
+
+
+def test_an_index_without_anything_is_refused(step: Callable[..., Outcome], pushed: Pushed, tmp_path: Path) -> None:
+    folder = pushed.hand_over(tmp_path / "digests", [])
+    assert step("native-runners", "Check that no platform is missing", folder, IMAGE=pushed.image).status != 0
+
+
+def test_what_was_tested_is_what_is_pushed(names: Callable[[], str], tmp_path: Path) -> None:
+    """The second build takes everything from the first, even if that was told to leave the cache out."""
+    if not engine.registry_answers():
+        pytest.skip(f"no registry at {engine.REGISTRY}: docker run -d -p 5000:5000 registry:2")
+    image = f"{engine.REGISTRY}/{names()}"
+    dockerfile = DOCKERFILE + "RUN head -c 32 /dev/urandom >/different-each-time\n"
+    first = ("--no-cache", "--load", "--platform", "linux/amd64", "--tag", image)
+    build(tmp_path / "image", [VERSION, HEALTHY, SERVE], *first, dockerfile=dockerfile)
+    show = ["docker", "run", "--rm", *(["--network", engine.NETWORK] if engine.NETWORK else []), "--entrypoint", "cat"]
+    tested = subprocess.run([*show, image, "/different-each-time"], capture_output=True, check=True).stdout
+    second = ("--push", "--platform", "linux/amd64", "--tag", f"{image}:pushed", "--provenance", "mode=max")
+    build(tmp_path / "image", [VERSION, HEALTHY, SERVE], *second, dockerfile=dockerfile)
+    assert engine.pull(f"{image}:pushed", "linux/amd64").file("different-each-time") == tested
