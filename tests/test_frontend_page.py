@@ -105,7 +105,7 @@ def test_the_page_follows_the_service(binaries: dict[str, Path], browser: Chrome
             screenshot(browser, "up")
 
         wait_for(browser, "Unreachable")
-        assert text(browser, "uptime") == "–"
+        assert text(browser, "uptime") == "\N{EN DASH}"
         assert text(browser, "name") == "backend"
         screenshot(browser, "down")
         with pytest.raises(HTTPError) as raised:

@@ -81,7 +81,7 @@ def test_the_declared_compiler_suffices(workspace: Path, cargo: Callable[..., st
 def test_no_c_compiler_is_needed(workspace: Path, cargo: Callable[..., str]) -> None:
     if FOREIGN not in rustup("target", "list", "--installed").split():
         pytest.skip(f"the standard library for {FOREIGN} is not installed: rustup target add {FOREIGN}")
-    nothing = {name: "/nonexistent/cc" for name in ("CC", "CXX", "HOST_CC", "TARGET_CC")}
+    nothing = dict.fromkeys(("CC", "CXX", "HOST_CC", "TARGET_CC"), "/nonexistent/cc")
     cargo(workspace, "check", "--locked", "--workspace", "--target", FOREIGN, **nothing)
 
 
