@@ -251,11 +251,12 @@ To let the workflow push to Docker Hub, set two secrets (README.md, "Secrets"):
   gh secret set DOCKERHUB_USERNAME --repo {repository}
   gh secret set DOCKERHUB_TOKEN --repo {repository}    # an access token with "Read & Write"
 """
+    run = f"cargo run --bin {answers['binary_name']}" if answers["frontend"] else "cargo run"
     return f"""
 {slug} is ready.
 
   cd {slug}
-  cargo run                   # http://localhost:8080
+  {run:<27} # http://localhost:8080
   docker buildx bake          # {answers["__platforms"]}
 
 {secrets}"""
