@@ -24,6 +24,7 @@ lint: $(VENV)/dev ## Lint the template's own files
 	@$(BIN)/mypy
 	@$(BIN)/yamllint --strict .
 	@$(BIN)/shellcheck .ci/run
+	@$(BIN)/zizmor --offline --quiet --persona auditor .github
 
 format: $(VENV)/dev ## Format the Python files
 	@$(BIN)/ruff format .

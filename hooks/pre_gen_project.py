@@ -30,7 +30,24 @@ RESERVED_NAMES = frozenset(
 # Names that Windows keeps for devices: a folder of that name cannot be checked out there
 DEVICE_NAMES = frozenset(["aux", "con", "nul", "prn", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))])
 
-OLDEST_RUST = 86
+# What the service depends on; a second package of such a name would be ambiguous. A test compares with the lock files.
+DEPENDENCIES = frozenset(
+    (
+        "anstream anstyle anstyle-parse anstyle-query anstyle-wincon anyhow atomic-waker axum axum-core "
+        "bitflags bytes cfg-if clap clap_builder clap_derive clap_lex colorchoice dtoa errno futures-channel "
+        "futures-core futures-task futures-util heck http http-body http-body-util httparse httpdate hyper "
+        "hyper-util is_terminal_polyfill itoa lazy_static libc lock_api log matchit memchr mime mio "
+        "nu-ansi-term once_cell once_cell_polyfill parking_lot parking_lot_core percent-encoding "
+        "pin-project-lite proc-macro2 prometheus-client prometheus-client-derive-encode quote redox_syscall "
+        "scopeguard serde serde_core serde_derive serde_json sharded-slab signal-hook-registry slab smallvec "
+        "socket2 strsim syn sync_wrapper thread_local tokio tokio-macros tower tower-http tower-layer "
+        "tower-service tracing tracing-attributes tracing-core tracing-log tracing-serde tracing-subscriber "
+        "try-lock unicode-ident utf8parse valuable want wasi windows-link windows-sys zmij"
+    ).split(" ")
+)
+
+# The oldest Rust that cargo-chef publishes an image of, by Debian release
+OLDEST_RUST = {"bookworm": 86, "trixie": 88}
 
 
 def one_line(name: str, value: str, example: str, *, required: bool = True) -> list[str]:
@@ -94,6 +111,8 @@ def check_binary(binary: str, *, frontend: bool) -> list[str]:
         return [f"binary_name: {binary!r} is a Rust keyword; take another, for example 'backend'"]
     if binary in RESERVED_NAMES | DEVICE_NAMES:
         return [f"binary_name: {binary!r} is a reserved name; take another, for example 'backend'"]
+    if binary in DEPENDENCIES:
+        return [f"binary_name: {binary!r} is the name of a dependency; take another, for example 'backend'"]
     if frontend and binary == "frontend":
         return ["binary_name: 'frontend' is taken by the frontend crate; take another, for example 'backend'"]
     return []
@@ -126,11 +145,14 @@ def check_platforms(text: str, table: dict[str, Any], runtime: str, release: str
     return problems
 
 
-def check_rust_version(version: str) -> list[str]:
+def check_rust_version(version: str, release: str) -> list[str]:
     """Return the problems of the Rust version."""
+    oldest = OLDEST_RUST[release]
     match = re.fullmatch(r"1\.(0|[1-9][0-9]{0,3})(\.(0|[1-9][0-9]{0,3}))?", version)
-    if not match or int(match[1]) < OLDEST_RUST:
-        return [f"rust_version: {version!r} must be 1.N or 1.N.P and at least 1.{OLDEST_RUST}, for example '1.95'"]
+    if not match or int(match[1]) < oldest:
+        return [
+            f"rust_version: {version!r} must be 1.N or 1.N.P and, on {release}, at least 1.{oldest}, for example '1.95'"
+        ]
     return []
 
 
@@ -146,7 +168,7 @@ def problems(answers: dict[str, Any]) -> list[str]:
         *check_namespace(answers["image_namespace"]),
         *check_binary(answers["binary_name"], frontend=frontend),
         *check_platforms(answers["platforms"], answers["_platforms"], answers["runtime"], answers["debian_release"]),
-        *check_rust_version(answers["rust_version"]),
+        *check_rust_version(answers["rust_version"], answers["debian_release"]),
     ]
 
 

@@ -32,6 +32,8 @@ COMBINATIONS: list[dict[str, Any]] = [
     OTHER,
     {"platforms": "linux/amd64"},
     {"frontend": True},
+    {"runtime": "distroless", "frontend": True, "registry": "ghcr.io"},
+    {"runtime": "scratch", "platforms": "linux/amd64,linux/arm/v6", "ci_builders": "native-runners"},
     {"license": "MIT", "debian_release": "trixie"},
     {
         "platforms": "linux/s390x,linux/riscv64,linux/ppc64le,linux/386,linux/amd64",

@@ -50,6 +50,7 @@ GOOD = [
     ("github_owner", "Org-1"),
     ("image_namespace", "team/sub.project_x"),
     ("platforms", " linux/arm64 , linux/amd64 "),
+    ("platforms", "linux/arm64,\tlinux/amd64"),
     ("rust_version", "1.86"),
     ("rust_version", "1.95.0"),
     ("project_description", "quotes \" ' and \\ # ${X} {{ 7*7 }} 한국어"),
@@ -92,6 +93,7 @@ BAD = [
     ("platforms", "", "platforms: ''"),
     ("platforms", "windows/amd64", "is not one of"),
     ("rust_version", "1.70", "at least 1.86"),
+    ("binary_name", "tokio", "name of a dependency"),
     ("rust_version", "2.0", "1.N"),
     ("rust_version", "stable", "1.N"),
     ("rust_version", "1.95.", "1.N"),
@@ -107,6 +109,18 @@ def test_a_bad_value_is_one_line_with_value_rule_and_example(
     assert "\n" not in problem
     assert problem.startswith(name.replace("__given_slug", "project_slug") + ": ")
     assert any(hint in problem for hint in ("for example", "did you mean", "once", "possible are")), problem
+
+
+def test_trixie_needs_a_rust_that_has_it(answers: dict[str, Any]) -> None:
+    assert pre_gen.problems(answers | {"debian_release": "trixie", "rust_version": "1.88"}) == []
+    (problem,) = pre_gen.problems(answers | {"debian_release": "trixie", "rust_version": "1.87"})
+    assert "on trixie, at least 1.88" in problem
+
+
+def test_the_dependencies_are_those_of_the_locks() -> None:
+    lock = (ROOT / "{{cookiecutter.project_slug}}" / "Cargo.frontend.lock").read_text(encoding="utf-8")
+    names = {line[8:-1] for line in lock.splitlines() if line.startswith('name = "')}
+    assert names - {"backend", "frontend", "service-kit"} == pre_gen.DEPENDENCIES
 
 
 def test_the_frontend_keeps_its_name(answers: dict[str, Any]) -> None:
@@ -147,7 +161,7 @@ def run(folder: Path, *arguments: str, stdin: str | None = None) -> subprocess.C
         (["platforms=linux/s390x", "debian_release=bookworm"], 1),
         (["rust_version=1.70"], 1),
         (["project_slug=Foo Bar!", "binary_name=fn", "platforms=linux/arm/v8,linux/mips", "rust_version=1"], 5),
-        (["binary_name=tokio"], 1),
+        (["binary_name=tokio", "rust_version=1.7"], 2),
     ],
 )
 def test_a_user_sees_short_lines_and_nothing_is_left(tmp_path: Path, arguments: list[str], lines: int) -> None:

@@ -227,7 +227,7 @@ def test_the_last_job_needs_all_others(variant: Path) -> None:
 @pytest.mark.parametrize(("result", "passes"), [("success", True), ("failure", False), ("skipped", False)])
 def test_the_last_job_passes_when_all_others_did(project: Path, tmp_path: Path, result: str, *, passes: bool) -> None:
     needs = {"lint": {"result": "success"}, "test": {"result": result}}
-    script = scripts(project)["ci.yml: Check that every job passed"]
+    script = scripts(project)["ci.yml: Check that every job passed (ci)"]
     assert (shell(script, tmp_path, NEEDS=json.dumps(needs)).returncode == 0) == passes
 
 
@@ -263,7 +263,7 @@ def test_the_secrets_are_documented(bake: Callable[..., Path], file: str) -> Non
 
 
 def test_the_closing_message_names_the_secrets() -> None:
-    base = {"project_slug": "thing", "github_owner": "acme", "__platforms": "linux/amd64"}
+    base = {"project_slug": "thing", "github_owner": "acme", "__platforms": "linux/amd64", "frontend": False}
     hub = post_gen.next_steps({**base, "registry": "docker.io"})
     ghcr = post_gen.next_steps({**base, "registry": "ghcr.io"})
     for secret in SECRETS:

@@ -40,9 +40,10 @@ def steps(workflow: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def scripts(project: Path) -> dict[str, str]:
     """Return the shell of every `run:` of a project's workflows."""
     return {
-        f"{path.name}: {step['name']}": step["run"]
+        f"{path.name}: {step['name']} ({job})": step["run"]
         for path in workflows(project)
-        for step in steps(load(path))
+        for job, content in load(path)["jobs"].items()
+        for step in content["steps"]
         if "run" in step
     }
 

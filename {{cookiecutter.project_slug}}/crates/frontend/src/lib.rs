@@ -26,7 +26,7 @@ pub struct Cli {
     pub options: Options,
 
     /// The service, to which /api leads
-    #[arg(long, env, default_value = "http://127.0.0.1:8081", value_parser = backend_url)]
+    #[arg(long, env, default_value = "http://127.0.0.1:8080", value_parser = backend_url)]
     #[arg(value_name = "URL")]
     pub backend_url: Uri,
 
@@ -52,7 +52,7 @@ fn backend_url(text: &str) -> Result<Uri, &'static str> {
         .ok()
         .filter(|url: &Uri| url.scheme() == Some(&Scheme::HTTP) && url.path() == "/")
         .filter(|url| url.query().is_none())
-        .ok_or("expected http, a host and a port, for example http://127.0.0.1:8081")
+        .ok_or("expected http, a host and a port, for example http://127.0.0.1:8080")
 }
 
 fn seconds(text: &str) -> Result<Duration, ParseIntError> {

@@ -116,7 +116,7 @@ mod tests {
 
     use super::*;
 
-    const TIMEOUT: Duration = Duration::from_millis(300);
+    const TIMEOUT: Duration = Duration::from_secs(1);
 
     /// Calls the frontend with a backend that is the next one to connect to the listener.
     async fn call(listener: &TcpListener, request: Request) -> Response {

@@ -116,16 +116,28 @@ mod tests {
 
     struct Running {
         addr: SocketAddr,
+        /// Notifies when `/slow` or `/stuck` has begun.
+        begun: Arc<Notify>,
         stop: Arc<Notify>,
         server: JoinHandle<anyhow::Result<()>>,
     }
 
     impl Running {
         async fn start(drain: Duration, grace: Duration) -> Self {
+            let begun = Arc::new(Notify::new());
+            let (slow, stuck) = (Arc::clone(&begun), Arc::clone(&begun));
+            let slow = async move || {
+                slow.notify_one();
+                sleep(SHORT * 3).await;
+            };
+            let stuck = async move || {
+                stuck.notify_one();
+                pending::<()>().await;
+            };
             let app = Router::new()
                 .route("/quick", get("done"))
-                .route("/slow", get(async || sleep(SHORT * 3).await))
-                .route("/stuck", get(pending::<()>))
+                .route("/slow", get(slow))
+                .route("/stuck", get(stuck))
                 .route("/panic", get(async || -> &str { panic!("on purpose") }));
             let package = Package { name: "test", version: "1.2.3" };
             let readiness = Readiness::default();
@@ -138,7 +150,7 @@ mod tests {
             let server = tokio::spawn(async move {
                 serve(listener, router, &readiness, &notified, drain, grace).await
             });
-            Self { addr, stop, server }
+            Self { addr, begun, stop, server }
         }
 
         /// Sends a request; the response's status can be awaited.
@@ -146,7 +158,6 @@ mod tests {
             let mut stream = TcpStream::connect(self.addr).await.unwrap();
             let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
             stream.write_all(request.as_bytes()).await.unwrap();
-            sleep(SHORT).await; // until it has been read
             tokio::spawn(async move {
                 let mut response = [0; 12];
                 stream.read_exact(&mut response).await.unwrap();
@@ -173,6 +184,7 @@ mod tests {
     async fn open_requests_are_finished() {
         let running = Running::start(Duration::ZERO, LONG).await;
         let slow = running.get("/slow").await;
+        running.begun.notified().await;
         running.stop.notify_one();
         assert!(running.ended().await >= SHORT);
         assert_eq!(slow.await.unwrap(), "200");
@@ -182,29 +194,40 @@ mod tests {
     async fn open_requests_are_given_up_after_the_grace_period() {
         let running = Running::start(Duration::ZERO, SHORT).await;
         let _stuck = running.get("/stuck").await;
+        running.begun.notified().await;
         running.stop.notify_one();
         let time = running.ended().await;
-        assert!(SHORT <= time && time < SHORT * 10, "{time:?}");
+        assert!(SHORT <= time && time < LONG, "{time:?}");
     }
 
     #[tokio::test]
     async fn a_draining_server_answers_but_is_not_ready() {
-        let running = Running::start(SHORT * 5, LONG).await;
+        let running = Running::start(LONG, LONG).await;
         assert_eq!(running.get("/readyz").await.await.unwrap(), "200");
         running.stop.notify_one();
-        assert_eq!(running.get("/readyz").await.await.unwrap(), "503");
+        while running.get("/readyz").await.await.unwrap() != "503" {
+            sleep(SHORT).await;
+        }
         assert_eq!(running.get("/quick").await.await.unwrap(), "200");
-        running.ended().await;
+    }
+
+    #[tokio::test]
+    async fn draining_takes_its_time() {
+        let running = Running::start(SHORT, LONG).await;
+        running.stop.notify_one();
+        let time = running.ended().await;
+        assert!(SHORT <= time && time < LONG, "{time:?}");
     }
 
     #[tokio::test]
     async fn each_further_stop_ends_a_phase() {
         let running = Running::start(LONG, LONG).await;
         let _stuck = running.get("/stuck").await;
+        running.begun.notified().await;
         for _ in 0..3 {
             running.stop.notify_one();
             sleep(SHORT).await;
         }
-        assert!(running.ended().await < SHORT);
+        assert!(running.ended().await < LONG);
     }
 }

@@ -180,7 +180,7 @@ fn either_signal_stops_an_idle_service_at_once() {
         service.signal(name);
         let (status, time) = service.ended();
         assert!(status.success(), "{status}");
-        assert!(time < Duration::from_millis(500), "{time:?}");
+        assert!(time < Duration::from_secs(1), "{time:?}");
     }
 }
 
@@ -207,7 +207,7 @@ fn a_request_that_stays_open_only_delays_the_end() {
     service.signal("TERM");
     let (status, time) = service.ended();
     assert!(status.success(), "{status}");
-    assert!((Duration::from_millis(900)..Duration::from_secs(3)).contains(&time), "{time:?}");
+    assert!((Duration::from_millis(900)..Duration::from_secs(5)).contains(&time), "{time:?}");
 }
 
 #[test]
@@ -219,16 +219,18 @@ fn a_second_signal_ends_the_wait() {
     service.signal("TERM");
     let (status, time) = service.ended();
     assert!(status.success(), "{status}");
-    assert!(time < Duration::from_secs(1), "{time:?}");
+    assert!(time < Duration::from_secs(10), "{time:?}");
 }
 
 #[test]
 fn a_draining_service_answers_but_is_not_ready() {
-    let service = Service::start(&["--drain", "1"]);
+    let service = Service::start(&["--drain", "60"]);
     service.signal("TERM");
     thread::sleep(Duration::from_millis(300));
     assert!(!service.healthcheck());
     assert!(service.get("/readyz").starts_with("HTTP/1.1 503"));
     assert!(service.get("/healthz").starts_with("HTTP/1.1 200"));
+
+    service.signal("TERM"); // no need to wait for the end of it
     assert!(service.ended().0.success());
 }
