@@ -51,9 +51,9 @@ def once(name: str) -> tuple[float, float, dict[str, int]]:
         assert cold.status == 0, cold.log + cold.errors
         main = project / "crates" / "backend" / "src" / "main.rs"
         text = main.read_text(encoding="utf-8")
-        main.write_text(
-            text.replace("fn main() -> ExitCode {", 'fn main() -> ExitCode {\n    eprintln!("x");'), "utf-8"
-        )
+        # Another text each time: what an earlier run built must not serve.
+        edited = f'fn main() -> ExitCode {{\n    eprintln!("{uuid.uuid4()}");'
+        main.write_text(text.replace("fn main() -> ExitCode {", edited), "utf-8")
         edit = engine.build(project, *arguments)
         assert edit.status == 0, edit.log + edit.errors
         assert edit.step("cargo chef cook").cached if name == "ours" else True
