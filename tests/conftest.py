@@ -34,11 +34,10 @@ REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
 
 def docker_answers() -> bool:
     """Return whether there is a Docker Engine with buildx."""
-    return all(
+    return bool(shutil.which("docker")) and all(
         subprocess.run(["docker", *command], capture_output=True, check=False).returncode == 0
         for command in (["version"], ["buildx", "version"])
-        if shutil.which("docker")
-    ) and bool(shutil.which("docker"))
+    )
 
 
 def missing(marker: str) -> str | None:
