@@ -12,6 +12,7 @@ import http.client
 import io
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -125,7 +126,8 @@ def copy(project: Path, to: Path) -> Path:
     shutil.copytree(project, to)
     for dockerfile in to.glob("Dockerfile*"):
         text = dockerfile.read_text(encoding="utf-8")
-        text = text.replace("--mount=type=cache,", f"--mount=type=cache,id={uuid.uuid4().hex},")
+        fresh = uuid.uuid4().hex
+        text = re.sub(r"(--mount=type=cache,target=([^, ]+))(,id=[^, ]+)?", rf"\1,id={fresh}\2", text)
         dockerfile.write_text(text, encoding="utf-8")
     return to
 

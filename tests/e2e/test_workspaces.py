@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import time
 import uuid
 from typing import TYPE_CHECKING
 
@@ -23,7 +25,7 @@ def test_an_unsupported_platform_is_refused(project: Path) -> None:
     result = engine.build(project, "--platform", "linux/arm/v8")
     assert result.status == 1
     assert f"unsupported platform 'linux/arm/v8', supported: {ALL.replace(',', ', ')}" in result.log
-    assert not [step for step in result.steps if "cargo chef cook" in step.name and step.seconds]
+    assert not [step for step in result.steps if "dependencies 2/2]" in step.name and step.seconds]
 
 
 def test_a_list_without_the_platform_is_refused(project: Path, tmp_path: Path) -> None:
@@ -72,6 +74,55 @@ def test_a_stub_fails_the_build(project: Path, tmp_path: Path) -> None:
     result = engine.build(workspace, "--platform", "linux/amd64", "--build-arg", "TARGET_BINARY=traps")
     assert result.status == 1
     assert "is still the stub that cargo-chef compiled" in result.log
+
+
+def test_a_warm_mount_ships_what_the_sources_say(project: Path, tmp_path: Path) -> None:
+    """What cargo would miss: files older than the mount's last build, failed builds, files that no crate declares."""
+    workspace = with_dockerfile(project, ROOT / "tests" / "data" / "stub-traps", tmp_path / "workspace")
+    main, library = (workspace / "crates" / crate for crate in ("traps/src/main.rs", "traps-library/src/lib.rs"))
+    undeclared = workspace / "undeclared.txt"
+    (workspace / "crates" / "traps-macro" / "src" / "lib.rs").write_text(
+        """
+        #[proc_macro]
+        pub fn name(_: proc_macro::TokenStream) -> proc_macro::TokenStream {
+            format!("{:?}", std::fs::read_to_string("undeclared.txt").unwrap()).parse().unwrap()
+        }
+        """,
+        encoding="utf-8",
+    )
+    source, name = main.read_text(encoding="utf-8"), library.read_text(encoding="utf-8")
+    image = f"{engine.REGISTRY}/e2e/warm-{uuid.uuid4().hex[:8]}"
+
+    def build() -> engine.Build:
+        return engine.build(
+            workspace, "--platform", "linux/amd64", "--build-arg", "TARGET_BINARY=traps", "--build-arg", "PROFILE=dev",
+            # Never twice the same: no step of an earlier run serves.
+            "--build-arg", f"GIT_SHA={uuid.uuid4()}", "--tag", image, "--push",
+        )  # fmt: skip
+
+    def write(path: Path, text: str, age: int) -> None:
+        path.write_text(text, encoding="utf-8")
+        os.utime(path, (time.time() - age, time.time() - age))
+
+    def told() -> str:
+        result = build()
+        assert result.status == 0, result.log + result.errors
+        return engine.run(image, platform="linux/amd64").stdout.strip()
+
+    write(undeclared, "one", 0)
+    assert told() == "first: library, one, build script"
+    write(main, source.replace("first", "older"), 86400)
+    assert told() == "older: library, one, build script"
+    write(library, name.replace("library", "compiled before the build failed"), 0)
+    write(main, source + "mod missing;", 0)
+    assert build().status == 1
+    write(library, name, 86400)
+    write(main, source.replace("first", "older"), 86400)
+    assert told() == "older: library, one, build script"
+    write(library, name.replace("library", "edited"), 86400)
+    assert told() == "older: edited, one, build script"
+    write(undeclared, "two", 86400)
+    assert told() == "older: edited, two, build script"
 
 
 def test_a_toolchain_file_downloads_no_second_toolchain(project: Path, tmp_path: Path) -> None:
