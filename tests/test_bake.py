@@ -147,6 +147,22 @@ def test_the_project_speaks_of_itself_alone(baked: Path) -> None:
         assert "rust-multiarch" not in text or name == "README.md", name
 
 
+@pytest.mark.parametrize(
+    ("platforms", "expected"),
+    [
+        ("linux/arm/v7,linux/arm64,linux/amd64", None),
+        ("linux/amd64", "linux/amd64"),
+        ("linux/arm/v7,linux/arm64", "linux/arm64"),
+        ("linux/ppc64le,linux/386", "linux/ppc64le"),
+    ],
+)
+def test_compose_asks_for_a_platform_that_is_there(
+    platforms: str, expected: str | None, bake: Callable[..., Path]
+) -> None:
+    compose = yaml.safe_load((bake(platforms=platforms, frontend=True) / "compose.yaml").read_text(encoding="utf-8"))
+    assert [service.get("platform") for service in compose["services"].values()] == [expected, expected]
+
+
 @pytest.mark.docker
 def test_the_builder_has_nothing_to_say(baked: Path) -> None:
     for dockerfile in baked.glob("Dockerfile*"):
