@@ -10,7 +10,7 @@ help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{ printf "make %-18s %s\n", $$1, $$2 }'
 
 new: $(VENV)/new ## Generate a project; ARGS="project_name=… --output-dir …" are passed to cookiecutter
-	@$(BIN)/cookiecutter . $(ARGS)
+	@$(BIN)/python tools/new.py . $(ARGS)
 
 test: $(VENV)/dev ## Run all tests that this machine can run, and say which it cannot
 	@$(BIN)/pytest -m "not without_qemu" $(ARGS)

@@ -34,9 +34,10 @@ COMBINATIONS: list[dict[str, Any]] = [
     {"frontend": True},
     {"runtime": "distroless", "frontend": True, "registry": "ghcr.io"},
     {"runtime": "scratch", "platforms": "linux/amd64,linux/arm/v6", "ci_builders": "native-runners"},
+    {"runtime": "scratch", "frontend": True, "ci_builders": "native-runners", "registry": "ghcr.io"},
     {"license": "MIT", "debian_release": "trixie"},
     {
-        "platforms": "linux/s390x,linux/riscv64,linux/ppc64le,linux/386,linux/amd64",
+        "platforms": "linux/s390x,linux/riscv64,linux/ppc64le,linux/386,linux/arm/v7,linux/arm64,linux/amd64",
         "debian_release": "trixie",
         "license": "Apache-2.0",
     },
@@ -69,6 +70,15 @@ def test_files_are_tidy(baked: Path) -> None:
         assert "\n\n\n" not in text.removeprefix("\n"), name
         assert not re.search(r"[ \t]$", text, re.MULTILINE), name
         assert "\r" not in text, name
+
+
+def test_lines_are_short(baked: Path) -> None:
+    for name, text in texts(baked).items():
+        if name.endswith(".lock") or name.startswith("LICENSE"):
+            continue
+        for line in text.splitlines():
+            # A label holds any text of the user's, and the row of a table cannot be broken.
+            assert len(line) <= 120 or "org.opencontainers" in line or line.startswith("|"), f"{name}: {line}"
 
 
 def test_every_toml_and_yaml_file_parses(baked: Path) -> None:
@@ -135,6 +145,22 @@ def test_yamllint_has_nothing_to_say(baked: Path) -> None:
 def test_the_project_speaks_of_itself_alone(baked: Path) -> None:
     for name, text in texts(baked).items():
         assert "rust-multiarch" not in text or name == "README.md", name
+
+
+@pytest.mark.parametrize(
+    ("platforms", "expected"),
+    [
+        ("linux/arm/v7,linux/arm64,linux/amd64", None),
+        ("linux/amd64", "linux/amd64"),
+        ("linux/arm/v7,linux/arm64", "linux/arm64"),
+        ("linux/ppc64le,linux/386", "linux/ppc64le"),
+    ],
+)
+def test_compose_asks_for_a_platform_that_is_there(
+    platforms: str, expected: str | None, bake: Callable[..., Path]
+) -> None:
+    compose = yaml.safe_load((bake(platforms=platforms, frontend=True) / "compose.yaml").read_text(encoding="utf-8"))
+    assert [service.get("platform") for service in compose["services"].values()] == [expected, expected]
 
 
 @pytest.mark.docker

@@ -177,6 +177,19 @@ def test_a_user_sees_short_lines_and_nothing_is_left(tmp_path: Path, arguments: 
     assert list(tmp_path.rglob("*")) == [folder]
 
 
+def test_make_new_adds_no_traceback(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, ROOT / "tools/new.py", ROOT, "--no-input", "platforms=linux/arm/v8"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert result.stdout == "Hook script failed (exit status: 1)\n"
+    assert len(result.stderr.splitlines()) == 1
+
+
 HOSTILE = """Says "hi" & 'bye' \\ C:\\new # ${X} %{Y} $HOME `id` *b* _i_ <b> {{ 7*7 }} {% raw %} 한국어"""
 
 

@@ -35,7 +35,9 @@ def cargo(cargo_env: dict[str, str]) -> Callable[..., str]:
         done = subprocess.run(
             ["cargo", *arguments], cwd=project, env={**cargo_env, **env}, capture_output=True, text=True, check=False
         )
-        assert done.returncode == 0, f"cargo {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
+        if done.returncode != 0:
+            # What was compiled comes first, so that the failed tests stand at the end.
+            pytest.fail(f"cargo {' '.join(arguments)}\n{done.stderr}\n{done.stdout}", pytrace=False)
         return done.stdout
 
     return cargo_

@@ -111,12 +111,13 @@ mod tests {
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::{TcpListener, TcpStream},
         sync::Notify,
+        time::pause,
     };
     use tower::ServiceExt as _;
 
     use super::*;
 
-    const TIMEOUT: Duration = Duration::from_secs(1);
+    const TIMEOUT: Duration = Duration::from_secs(60);
 
     /// Calls the frontend with a backend that is the next one to connect to the listener.
     async fn call(listener: &TcpListener, request: Request) -> Response {
@@ -200,8 +201,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_backend_that_is_gone_is_a_bad_gateway() {
-        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let backend = format!("http://{gone}").parse().unwrap();
+        // No program is ever given port 1.
+        let backend = Uri::from_static("http://127.0.0.1:1");
         let response = crate::router(backend, TIMEOUT).oneshot(get("/api/info")).await.unwrap();
         assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
         let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -211,7 +212,13 @@ mod tests {
     #[tokio::test]
     async fn a_backend_that_is_stuck_is_a_timeout() {
         let listener = listener().await;
-        let response = call(&listener, get("/api/info")).await;
+        let backend = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            read_until(&mut stream, "\r\n\r\n").await;
+            pause(); // from here on the clock jumps to the next timeout
+            stream
+        };
+        let (_stream, response) = tokio::join!(backend, call(&listener, get("/api/info")));
         assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
     }
 
@@ -226,7 +233,11 @@ mod tests {
             stream
         };
         let request = get("/api/info");
-        let client = async { call(&listener, request).await.into_body().collect().await };
+        let client = async {
+            let body = call(&listener, request).await.into_body();
+            pause();
+            body.collect().await
+        };
         let (_stream, body) = tokio::join!(backend, client);
         assert!(body.is_err());
     }

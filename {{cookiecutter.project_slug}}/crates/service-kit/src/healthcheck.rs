@@ -18,7 +18,9 @@ pub(crate) fn run(addr: SocketAddr) -> anyhow::Result<()> {
         .with_context(|| format!("cannot connect to {addr}"))?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    write!(stream, "GET /readyz HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n")?;
+    // In one piece: `write!` would send a packet for each part of the text.
+    let request = format!("GET /readyz HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
 
     let mut status = [0; "HTTP/1.1 200".len()];
     stream.read_exact(&mut status).with_context(|| format!("no answer from {addr}"))?;
@@ -38,7 +40,11 @@ fn reachable(addr: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::TcpListener, thread};
+    use std::{
+        io::{BufRead as _, BufReader},
+        net::TcpListener,
+        thread,
+    };
 
     use super::*;
 
@@ -65,7 +71,9 @@ mod tests {
             let addr = listener.local_addr().unwrap();
             let server = thread::spawn(move || {
                 let (mut stream, _) = listener.accept().unwrap();
-                let _ = stream.read(&mut [0; 1024]).unwrap();
+                // All of it: closing with a rest unread would reset the connection.
+                let mut request = BufReader::new(&stream).lines();
+                while request.next().unwrap().unwrap() != "" {}
                 stream.write_all(answer.as_bytes()).unwrap();
             });
             assert_eq!(run(addr).is_ok(), ready, "{answer:?}");

@@ -119,7 +119,8 @@ async fn scrape(State(plumbing): State<Plumbing>) -> Response {
     }
 }
 
-/// The architecture as container images name it.
+/// The architecture as container images name it, but for its variant: on stable, Rust does not tell
+/// ARMv6 from ARMv7.
 fn architecture() -> &'static str {
     match ARCH {
         "x86_64" => "amd64",
@@ -144,7 +145,7 @@ mod tests {
     use super::*;
 
     const PACKAGE: Package = Package { name: "test", version: "1.2.3" };
-    const LIMITS: Limits = Limits { body_bytes: 8, time: Duration::from_millis(100) };
+    const LIMITS: Limits = Limits { body_bytes: 8, time: Duration::from_secs(60) };
 
     fn service(readiness: Readiness) -> Router {
         let app = Router::new()
@@ -182,7 +183,7 @@ mod tests {
         let info: serde_json::Value = serde_json::from_str(&body).unwrap();
         assert_eq!(info["name"], "test");
         assert_eq!(info["version"], "1.2.3");
-        assert_eq!(info["uptime_seconds"], 0);
+        assert!(info["uptime_seconds"].is_u64());
         assert!(info["platform"].as_str().unwrap().starts_with(OS));
     }
 
@@ -192,7 +193,8 @@ mod tests {
         assert_eq!(get(&service, "/panic").await.0, StatusCode::INTERNAL_SERVER_ERROR);
     }
 
-    #[tokio::test]
+    // Nothing but the time limit is left to wait for: the paused clock jumps to it.
+    #[tokio::test(start_paused = true)]
     async fn a_request_takes_only_so_long() {
         let service = service(Readiness::default());
         assert_eq!(get(&service, "/stuck/1").await.0, StatusCode::SERVICE_UNAVAILABLE);
@@ -214,7 +216,7 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn metrics_count_routes_not_paths() {
         let service = service(Readiness::default());
         for path in ["/stuck/1", "/stuck/2", "/panic", "/nowhere", "/healthz"] {

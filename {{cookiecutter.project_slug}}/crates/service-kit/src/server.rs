@@ -118,17 +118,19 @@ mod tests {
         addr: SocketAddr,
         /// Notifies when `/slow` or `/stuck` has begun.
         begun: Arc<Notify>,
+        /// Lets `/slow` end.
+        end: Arc<Notify>,
         stop: Arc<Notify>,
         server: JoinHandle<anyhow::Result<()>>,
     }
 
     impl Running {
         async fn start(drain: Duration, grace: Duration) -> Self {
-            let begun = Arc::new(Notify::new());
-            let (slow, stuck) = (Arc::clone(&begun), Arc::clone(&begun));
+            let (begun, end) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+            let (slow, stuck, ended) = (Arc::clone(&begun), Arc::clone(&begun), Arc::clone(&end));
             let slow = async move || {
                 slow.notify_one();
-                sleep(SHORT * 3).await;
+                ended.notified().await;
             };
             let stuck = async move || {
                 stuck.notify_one();
@@ -150,7 +152,7 @@ mod tests {
             let server = tokio::spawn(async move {
                 serve(listener, router, &readiness, &notified, drain, grace).await
             });
-            Self { addr, begun, stop, server }
+            Self { addr, begun, end, stop, server }
         }
 
         /// Sends a request; the response's status can be awaited.
@@ -186,8 +188,11 @@ mod tests {
         let slow = running.get("/slow").await;
         running.begun.notified().await;
         running.stop.notify_one();
-        assert!(running.ended().await >= SHORT);
+        sleep(SHORT).await;
+        assert!(!running.server.is_finished());
+        running.end.notify_one();
         assert_eq!(slow.await.unwrap(), "200");
+        assert!(running.ended().await < LONG);
     }
 
     #[tokio::test]
@@ -221,7 +226,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_further_stop_ends_a_phase() {
-        let running = Running::start(LONG, LONG).await;
+        let running = Running::start(LONG * 2, LONG * 2).await;
         let _stuck = running.get("/stuck").await;
         running.begun.notified().await;
         for _ in 0..3 {
