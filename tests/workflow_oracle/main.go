@@ -25,8 +25,11 @@ import (
 type Event struct {
 	Github  model.GithubContext `json:"github"`
 	Secrets map[string]string   `json:"secrets"`
-	// What the steps with these ids would put out.
+	// What the steps with these ids put out if they run.
 	Steps map[string]map[string]string `json:"steps"`
+	// The steps with this text in their name fail: of all jobs, or of those with this index in their matrix.
+	Fails   string `json:"fails"`
+	FailsAt *int   `json:"fails_at"`
 }
 
 // Result is a run.
@@ -52,6 +55,7 @@ type Step struct {
 	Name string            `json:"name"`
 	Uses string            `json:"uses"`
 	Run  string            `json:"run"`
+	Dir  string            `json:"dir"`
 	Env  map[string]string `json:"env"`
 	With map[string]string `json:"with"`
 }
@@ -241,7 +245,7 @@ func order(workflow *model.Workflow) []string {
 	return done
 }
 
-// run returns what an event makes of a workflow, when every step succeeds.
+// run returns what an event makes of a workflow.
 func run(path string, event Event) Result {
 	file := must(os.Open(path))
 	defer file.Close()
@@ -250,13 +254,9 @@ func run(path string, event Event) Result {
 	if !result.Triggered {
 		return result
 	}
-	steps := map[string]*model.StepResult{}
-	for id, outputs := range event.Steps {
-		steps[id] = &model.StepResult{Outputs: outputs}
-	}
 	needs := map[string]exprparser.Needs{}
 	base := scope{&exprparser.EvaluationEnvironment{
-		Github: &event.Github, Secrets: event.Secrets, Steps: steps, Needs: needs,
+		Github: &event.Github, Secrets: event.Secrets, Needs: needs,
 		Job: &model.JobContext{Status: "success"},
 	}}
 	base = base.with(base.fillAll(workflow.Env))
@@ -270,10 +270,17 @@ func run(path string, event Event) Result {
 			needs[id] = exprparser.Needs{Result: "skipped"}
 			continue
 		}
+		outcome := "success"
 		for index, matrix := range must(job.GetMatrixes()) {
 			env := *base.env
+			env.Job = &model.JobContext{Status: "success"}
 			env.Matrix = matrix
 			env.Strategy = map[string]any{"job-index": index}
+			// What a step puts out is there when it has run, and empty when it was skipped.
+			env.Steps = map[string]*model.StepResult{}
+			for _, step := range job.Steps {
+				env.Steps[step.ID] = &model.StepResult{}
+			}
 			inJob := scope{&env}
 			inJob = inJob.with(inJob.fillAll(job.Environment()))
 			ran := Job{
@@ -287,13 +294,23 @@ func run(path string, event Event) Result {
 				if !inStep.holds(step.If.Value) {
 					continue
 				}
+				if event.Fails != "" && strings.Contains(step.Name, event.Fails) &&
+					(event.FailsAt == nil || *event.FailsAt == index) {
+					env.Job.Status = "failure"
+				} else {
+					env.Steps[step.ID].Outputs = event.Steps[step.ID]
+				}
 				ran.Steps = append(ran.Steps, Step{
 					ID: step.ID, Name: inStep.fill(step.Name), Uses: step.Uses, Run: inStep.fill(step.Run),
+					Dir: inStep.fill(step.WorkingDirectory),
 					Env: variables, With: inStep.fillAll(step.With),
 				})
 			}
+			if env.Job.Status != "success" {
+				outcome = env.Job.Status
+			}
 			ran.Outputs = inJob.fillAll(job.Outputs)
-			needs[id] = exprparser.Needs{Outputs: ran.Outputs, Result: "success"}
+			needs[id] = exprparser.Needs{Outputs: ran.Outputs, Result: outcome}
 			result.Jobs = append(result.Jobs, ran)
 		}
 	}
