@@ -343,6 +343,23 @@ def test_digests_reach_the_job_that_tags_them(jobs: dict[str, Jobs], answers: di
     assert set(folders) == {(binary, f"digests/{binary}") for binary in binaries}
 
 
+def test_only_runs_of_one_pull_request_share_a_group(oracle: Path, variant: Path) -> None:
+    """In a group, GitHub lets one run wait and drops it when the next one comes: nothing that pushes may be there."""
+    ran = [
+        event(kind, ref, run=run)
+        for kind, ref in (
+            ("pull_request", "refs/pull/7/merge"), ("pull_request", "refs/pull/8/merge"), ("push", "refs/heads/main"),
+            ("push", "refs/tags/v1.2.3"), ("schedule", "refs/heads/main"), ("workflow_dispatch", "refs/heads/main"),
+        )
+        for run in ("1", "2")
+    ]  # fmt: skip
+    found = [result["concurrency"] for result in consult(oracle, variant / IMAGE_WORKFLOW, ran)]
+    assert found[0] == found[1] != found[2] == found[3]
+    assert [row["cancel-in-progress"] for row in found] == ["true"] * 4 + ["false"] * 8
+    for first, second in zip(found[4::2], found[5::2], strict=True):
+        assert first["group"] != second["group"]
+
+
 def test_ci_writes_its_cache_on_main_alone(oracle: Path, project: Path) -> None:
     wanted = ["push to main", "pull request, fork", "tag v1.2.3"]
     main, fork, tag = consult(oracle, project / ".github/workflows/ci.yml", [EVENTS[title] for title in wanted])

@@ -7,6 +7,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"github.com/nektos/act/pkg/model"
 	"github.com/nektos/act/pkg/workflowpattern"
 	"github.com/rhysd/actionlint"
+	"gopkg.in/yaml.v3"
 )
 
 // Event is what GitHub knows when it starts a run.
@@ -34,8 +36,9 @@ type Event struct {
 
 // Result is a run.
 type Result struct {
-	Triggered bool  `json:"triggered"`
-	Jobs      []Job `json:"jobs"`
+	Triggered   bool              `json:"triggered"`
+	Concurrency map[string]string `json:"concurrency"`
+	Jobs        []Job             `json:"jobs"`
 }
 
 // Job is one job of a run, one for each row of its matrix.
@@ -247,13 +250,16 @@ func order(workflow *model.Workflow) []string {
 
 // run returns what an event makes of a workflow.
 func run(path string, event Event) Result {
-	file := must(os.Open(path))
-	defer file.Close()
-	workflow := must(model.ReadWorkflow(file, true))
+	content := must(os.ReadFile(path))
+	workflow := must(model.ReadWorkflow(bytes.NewReader(content), true))
 	result := Result{Triggered: triggered(workflow, event.Github), Jobs: []Job{}}
 	if !result.Triggered {
 		return result
 	}
+	// act's model does not know this key.
+	var more struct{ Concurrency map[string]string }
+	must(0, yaml.Unmarshal(content, &more))
+	result.Concurrency = scope{&exprparser.EvaluationEnvironment{Github: &event.Github}}.fillAll(more.Concurrency)
 	needs := map[string]exprparser.Needs{}
 	base := scope{&exprparser.EvaluationEnvironment{
 		Github: &event.Github, Secrets: event.Secrets, Needs: needs,
