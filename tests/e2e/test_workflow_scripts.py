@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from e2e import engine
-from workflows import PLATFORMS, scripts, shell
+from workflows import IMAGE_WORKFLOW, PLATFORMS, scripts, shell, steps
+from workflows import load as load_workflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -327,3 +328,26 @@ def test_what_was_tested_is_what_is_pushed(names: Callable[[], str], tmp_path: P
     second = ("--push", "--platform", "linux/amd64", "--tag", f"{image}:pushed", "--provenance", "mode=max")
     build(tmp_path / "image", [VERSION, HEALTHY, SERVE], *second, dockerfile=dockerfile)
     assert engine.pull(f"{image}:pushed", "linux/amd64").file("different-each-time") == tested
+
+
+def test_the_second_image_costs_no_second_compilation(bake: Callable[..., Path]) -> None:
+    """The workflow builds the service first, then the frontend: what compiles the workspace is theirs in common."""
+    project = bake(frontend=True)
+    builds = [
+        step["with"]
+        for step in steps(load_workflow(project / IMAGE_WORKFLOW))
+        if step.get("uses", "").startswith("docker/build-push-action@") and "load" in step["with"]
+    ]
+    assert [build.get("file", "Dockerfile") for build in builds] == ["Dockerfile", "Dockerfile.frontend"]
+    arguments = ["--platform=linux/amd64", "--output=type=cacheonly"]
+    arguments += [f"--build-arg={value}" for value in ("PLATFORMS=linux/amd64", "PROFILE=dev", f"GIT_SHA={'a' * 40}")]
+    service = engine.build(project, "--no-cache", *arguments)
+    frontend = engine.build(project, *arguments, "--file=Dockerfile.frontend")
+    for build in (service, frontend):
+        assert build.status == 0, build.log + build.errors
+    compiling = [
+        step for step in service.steps if re.search(r"\b(chef|planner|tools|builder|files) \d+/\d+] RUN", step.name)
+    ]
+    assert len(compiling) >= 6
+    assert not any(step.cached for step in compiling)
+    assert all(frontend.step(step.name).cached for step in compiling)
