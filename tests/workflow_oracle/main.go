@@ -271,8 +271,10 @@ func run(path string, event Event) Result {
 		// `env` is unknown to a job's condition.
 		conditionScope := *base.env
 		conditionScope.Env = nil
-		skipped := slices.ContainsFunc(job.Needs(), func(need string) bool { return needs[need].Result != "success" })
-		if skipped || !(scope{&conditionScope}).holds(job.If.Value) {
+		if slices.ContainsFunc(job.Needs(), func(need string) bool { return needs[need].Result != "success" }) {
+			conditionScope.Job = &model.JobContext{Status: "failure"}
+		}
+		if !(scope{&conditionScope}).holds(job.If.Value) {
 			needs[id] = exprparser.Needs{Result: "skipped"}
 			continue
 		}
