@@ -165,50 +165,99 @@ def ghcr_edits(*, native: bool) -> list[Edit]:
     ]
 
 
-def frontend_edits(image: str, binary: str, *, native: bool) -> list[Edit]:
-    """Return what makes a workflow build the frontend's image as well: a matrix over both."""
-    axis = f"""\
-        image:
-          - {{name: {image}, binary: {binary}, dockerfile: Dockerfile}}
-          - {{name: {image}-frontend, binary: frontend, dockerfile: Dockerfile.frontend}}
-"""
-    env = """\
-    env:
-      IMAGE: ${{ matrix.image.name }}
-      TARGET_BINARY: ${{ matrix.image.binary }}
-"""
-    matrix = f"    strategy:\n      fail-fast: false\n      matrix:\n{axis}{env}"
-    both = [Edit("          context: .\n", "          context: .\n          file: ${{ matrix.image.dockerfile }}\n", 2)]
+# What a step of the service's image says, and what the frontend's says instead. The builder is the same one, so the
+# frontend's build has no say in pulling and caching.
+FRONTEND = [
+    ("          context: .\n", "          context: .\n          file: Dockerfile.frontend\n"),
+    ("          pull: true\n", ""),
+    ("          no-cache: ${{ github.event_name == 'schedule' }}\n", ""),
+    ("${{ env.IMAGE }}", "${{ env.IMAGE }}-frontend"),
+    ("${{ env.TARGET_BINARY }}", "frontend"),
+    (
+        "format('type=gha,mode=max,ignore-error=true,scope={0}', env.TARGET_BINARY)",
+        "'type=gha,mode=max,ignore-error=true,scope=frontend'",
+    ),
+    ("scope={0}-{1}', env.TARGET_BINARY, ", "scope=frontend-{0}', "),
+    ("id: meta\n", "id: meta-frontend\n"),
+    ("id: push\n", "id: push-frontend\n"),
+    ("steps.meta.", "steps.meta-frontend."),
+    ("steps.push.", "steps.push-frontend."),
+]
+
+
+def step(workflow: str, name: str) -> str:
+    """Return the text of a step without blank lines."""
+    found = re.search(rf"^      - name: {name}\n(?: {{8}}.*\n)+", workflow, re.MULTILINE)
+    if not found:
+        raise TailorError(f"the workflow has no step {name!r}")
+    return found[0]
+
+
+def add_for_frontend(workflow: str, name: str, new_name: str, comment: str = "") -> Edit:
+    """Return what adds a step for the frontend's image after the service's."""
+    service = step(workflow, name)
+    frontend = re.sub(r"^ +# .*\n", "", service, flags=re.MULTILINE).replace(name, new_name, 1)
+    for old, new in FRONTEND:
+        frontend = frontend.replace(old, new)
+    return Edit(service, f"{service}\n{comment}{frontend}")
+
+
+def frontend_edits(workflow: str, image: str, binary: str, *, native: bool) -> list[Edit]:
+    """Return what makes a workflow build and push the frontend's image as well, after the tests of both."""
+    binaries = "          BINARIES: ${{ env.TARGET_BINARY }}"
+    comment = "      # By the same builder: what the images share is compiled once.\n"
+    edits = [
+        Edit("weighs the image for every platform", "weighs both images for every platform"),
+        add_for_frontend(workflow, "Build", "Build the frontend", comment),
+        Edit(f"{binaries}\n", f"{binaries} frontend\n"),
+    ]
     if not native:
-        runner = "    runs-on: ubuntu-24.04\n    timeout-minutes: 60\n"
-        name = "    name: Build, test, push\n"
-        return [*both, Edit(runner, runner + matrix), Edit(name, name[:-1] + " ${{ matrix.image.binary }}\n")]
+        pushed = "            ${{ env.IMAGE }}@${{ steps.push.outputs.digest }}\n"
+        frontend = """\
+            ${{ steps.meta-frontend.outputs.tags }}
+            ${{ env.IMAGE }}-frontend@${{ steps.push-frontend.outputs.digest }}
+"""
+        return [
+            *edits,
+            add_for_frontend(workflow, "Name the tags", "Name the frontend's tags"),
+            add_for_frontend(workflow, "Push", "Push the frontend"),
+            add_for_frontend(workflow, "Attest", "Attest the frontend"),
+            Edit(pushed, pushed + frontend),
+        ]
+    digest = "            ${{ env.TARGET_BINARY }}/${{ steps.push.outputs.digest }}\n"
     runner = "    runs-on: ubuntu-24.04\n    timeout-minutes: 15\n"
+    matrix = f"""\
+    strategy:
+      fail-fast: false
+      matrix:
+        include:
+          - {{image: {image}, binary: {binary}}}
+          - {{image: {image}-frontend, binary: frontend}}
+    env:
+      IMAGE: ${{{{ matrix.image }}}}
+      TARGET_BINARY: ${{{{ matrix.binary }}}}
+"""
     return [
-        *both,
-        Edit("      matrix:\n        target:\n", f"      matrix:\n{axis}        target:\n"),
-        Edit("    outputs:\n      publish:", f"{env}    outputs:\n      publish:"),
+        *edits,
+        add_for_frontend(workflow, "Push by digest", "Push the frontend by digest"),
+        Edit(digest, digest + "            frontend/${{ steps.push-frontend.outputs.digest }}\n"),
+        Edit("    name: Tag\n", "    name: Tag ${{ matrix.binary }}\n"),
         Edit(runner, runner + matrix),
-        Edit("    name: Build and test ${{", "    name: Build and test ${{ matrix.image.binary }} for ${{"),
-        Edit("    name: Tag\n", "    name: Tag ${{ matrix.image.binary }}\n"),
     ]
 
 
-def workflow_edits(answers: dict[str, Any]) -> dict[str, list[Edit]]:
-    """Return the edits of each workflow."""
+def build_edits(workflow: str, answers: dict[str, Any], rust: Edit) -> list[Edit]:
+    """Return the edits of the image workflow."""
     native = answers["ci_builders"] == "native-runners"
-    frontend = bool(answers["frontend"])
     image, binary, platforms = answers["__image"], answers["binary_name"], answers["__platforms"]
-    names = f"  IMAGE: {image}\n  TARGET_BINARY: {binary}\n"
-    rust = Edit('  RUST_VERSION: "1.95"\n', f'  RUST_VERSION: "{answers["rust_version"]}"\n')
-    build = [
+    edits = [
         Edit(
             f"env:\n  IMAGE: docker.io/your-org/my-service\n  TARGET_BINARY: {DEFAULT_BINARY}\n"
             "  PLATFORMS: linux/amd64,linux/arm64,linux/arm/v7\n",
-            f"env:\n{'' if frontend else names}  PLATFORMS: {platforms}\n",
+            f"env:\n  IMAGE: {image}\n  TARGET_BINARY: {binary}\n  PLATFORMS: {platforms}\n",
         ),
         rust,
-        Edit("  SIZE_LIMIT_MIB: 100\n", f"  SIZE_LIMIT_MIB: {answers['_size_limits'][answers['runtime']]}\n"),
+        Edit("  SIZE_LIMIT_MB: 100\n", f"  SIZE_LIMIT_MB: {answers['_size_limits'][answers['runtime']]}\n"),
     ]
     if native:
 
@@ -221,12 +270,12 @@ def workflow_edits(answers: dict[str, Any]) -> dict[str, list[Edit]]:
             "linux/arm/v7": "ubuntu-24.04-arm",
         }
         chosen = {name: answers["_platforms"][name]["runner"] for name in platforms.split(",")}
-        build.append(Edit("        target:\n" + rows(default), "        target:\n" + rows(chosen)))
+        edits.append(Edit("        target:\n" + rows(default), "        target:\n" + rows(chosen)))
     if answers["registry"] == "ghcr.io":
-        build += ghcr_edits(native=native)
-    if frontend:
-        build += frontend_edits(image, binary, native=native)
-    return {"docker-build.yml": build, "ci.yml": [rust]}
+        edits += ghcr_edits(native=native)
+    if answers["frontend"]:
+        edits += frontend_edits(workflow, image, binary, native=native)
+    return edits
 
 
 def tailor_workflows(root: Path, answers: dict[str, Any]) -> None:
@@ -236,8 +285,10 @@ def tailor_workflows(root: Path, answers: dict[str, Any]) -> None:
     if variant.exists() and answers["ci_builders"] == "native-runners":
         variant.replace(folder / "docker-build.yml")
     remove(variant)
-    for name, edits in workflow_edits(answers).items():
-        tailor(folder / name, edits)
+    rust = Edit('  RUST_VERSION: "1.95"\n', f'  RUST_VERSION: "{answers["rust_version"]}"\n')
+    build = folder / "docker-build.yml"
+    tailor(build, build_edits(build.read_bytes().decode(), answers, rust))
+    tailor(folder / "ci.yml", [rust])
 
 
 def next_steps(answers: dict[str, Any]) -> str:

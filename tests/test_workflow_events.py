@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.go
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
-DIGEST = "sha256:" + "d" * 64
+DIGEST, FRONTEND_DIGEST = "sha256:" + "d" * 64, "sha256:" + "e" * 64
 BUILD, LOGIN, META = "docker/build-push-action", "docker/login-action", "docker/metadata-action"
 ATTEST = "actions/attest"
+VERSION = "Check that the tag is the version"
 
 
 def event(kind: str, ref: str, **more: Any) -> dict[str, Any]:
@@ -29,11 +30,12 @@ def event(kind: str, ref: str, **more: Any) -> dict[str, Any]:
     if kind == "pull_request":
         payload["pull_request"] = {"head": {"repo": {"full_name": head, "fork": head != "acme/thing"}}}
     trusted = head == "acme/thing" and actor != "dependabot[bot]" and not fork
+    name = ref.split("/", 2)[2]
     return {
         "github": {
             "event_name": kind,
             "ref": ref,
-            "ref_name": ref.split("/", 2)[2],
+            "ref_name": name,
             "ref_type": "tag" if ref.startswith("refs/tags/") else "branch",
             "base_ref": "main" if kind == "pull_request" else "",
             "sha": SHA,
@@ -41,27 +43,45 @@ def event(kind: str, ref: str, **more: Any) -> dict[str, Any]:
             "repository": "acme/thing",
             "workflow": "Docker Multiplatform Build",
             "token": "ghs",
+            "run_id": more.get("run", "1"),
             "event": payload,
         },
         "secrets": SECRETS if trusted else {},
-        "steps": {"meta": {"tags": "TAGS"}, "push": {"digest": DIGEST}},
+        "steps": {
+            "version": {"version": name.removeprefix("v")},
+            "main": {"sha": more.get("newest", SHA)},
+            "meta": {"tags": more.get("tags", "TAGS")},
+            "meta-frontend": {"tags": more.get("tags", "FRONTEND'S TAGS")},
+            "push": {"digest": DIGEST},
+            "push-frontend": {"digest": FRONTEND_DIGEST},
+        },
+        "fails": more.get("fails", ""),
+        "fails_at": more.get("fails_at"),
     }
 
 
+# `newest`: main's newest commit, where that is another one by the end of the run.
 EVENTS = {
     "push to main": event("push", "refs/heads/main"),
+    "push to main, overtaken": event("push", "refs/heads/main", newest="f" * 40),
+    "push to main, private": event("push", "refs/heads/main", private=True),
+    "push to a fork's main": event("push", "refs/heads/main", fork=True),
     "push of another branch": event("push", "refs/heads/topic"),
     "pull request, same repository": event("pull_request", "refs/pull/7/merge"),
     "pull request, fork": event("pull_request", "refs/pull/7/merge", head="stranger/thing"),
     "pull request, dependabot": event("pull_request", "refs/pull/7/merge", actor="dependabot[bot]"),
     "tag v1.2.3": event("push", "refs/tags/v1.2.3"),
     "tag v1.2.3-rc.1": event("push", "refs/tags/v1.2.3-rc.1"),
-    "tag nightly": event("push", "refs/tags/nightly"),
+    "tag v1.2": event("push", "refs/tags/v1.2"),
+    "tag vnext": event("push", "refs/tags/vnext"),
+    "tag v1.2.3, not in Cargo.toml": event("push", "refs/tags/v1.2.3", fails=VERSION),
     "schedule": event("schedule", "refs/heads/main"),
+    "schedule, overtaken": event("schedule", "refs/heads/main", newest="f" * 40, tags=""),
     "dispatch on main": event("workflow_dispatch", "refs/heads/main"),
     "dispatch on a branch": event("workflow_dispatch", "refs/heads/topic"),
-    "push to a fork's main": event("push", "refs/heads/main", fork=True),
-    "push to main, private": event("push", "refs/heads/main", private=True),
+    "dispatch on tag v1.2.3": event("workflow_dispatch", "refs/tags/v1.2.3"),
+    "dispatch on tag vnext": event("workflow_dispatch", "refs/tags/vnext", fails=VERSION),
+    "dispatch on tag nightly": event("workflow_dispatch", "refs/tags/nightly", fails=VERSION),
 }
 
 
@@ -80,21 +100,31 @@ class Row:
 
 TESTS = Row()
 NOTHING = Row(runs=False, reads_cache=False)
+STOPS = Row(reads_cache=False)
 MAIN = Row(logs_in=True, pushes=True, tags=("latest", SHA), writes_cache=True, attests=True)
+RELEASE = Row(logs_in=True, pushes=True, tags=("1.2.3", "1.2"), attests=True)
+WEEKLY = Row(logs_in=True, pushes=True, tags=("latest",), reads_cache=False, writes_cache=True, attests=True)
 EXPECTED = {
     "push to main": MAIN,
+    "push to main, overtaken": replace(MAIN, tags=(SHA,)),
+    "push to main, private": replace(MAIN, attests=False),
+    "push to a fork's main": TESTS,
     "push of another branch": NOTHING,
     "pull request, same repository": TESTS,
     "pull request, fork": TESTS,
     "pull request, dependabot": TESTS,
-    "tag v1.2.3": Row(logs_in=True, pushes=True, tags=("1.2.3", "1.2"), attests=True),
-    "tag v1.2.3-rc.1": Row(logs_in=True, pushes=True, tags=("1.2.3-rc.1",), attests=True),
-    "tag nightly": NOTHING,
-    "schedule": Row(logs_in=True, pushes=True, tags=("latest",), reads_cache=False, writes_cache=True, attests=True),
+    "tag v1.2.3": RELEASE,
+    "tag v1.2.3-rc.1": replace(RELEASE, tags=("1.2.3-rc.1",)),
+    "tag v1.2": NOTHING,
+    "tag vnext": NOTHING,
+    "tag v1.2.3, not in Cargo.toml": STOPS,
+    "schedule": WEEKLY,
+    "schedule, overtaken": replace(WEEKLY, pushes=False, tags=(), attests=False),
     "dispatch on main": MAIN,
     "dispatch on a branch": TESTS,
-    "push to a fork's main": TESTS,
-    "push to main, private": Row(logs_in=True, pushes=True, tags=("latest", SHA), writes_cache=True),
+    "dispatch on tag v1.2.3": RELEASE,
+    "dispatch on tag vnext": STOPS,
+    "dispatch on tag nightly": STOPS,
 }
 Jobs = list[dict[str, Any]]
 
@@ -131,13 +161,24 @@ def builders(jobs: Jobs) -> Jobs:
 
 
 def builds(jobs: Jobs) -> list[dict[str, str]]:
-    """Return the inputs of the first build of each job, the one that is tested."""
-    return [using([job], BUILD)[0] for job in builders(jobs)]
+    """Return the inputs of the builds that are tested."""
+    return [inputs for inputs in using(jobs, BUILD) if "load" in inputs]
 
 
 def pushes(jobs: Jobs) -> list[dict[str, str]]:
-    """Return the inputs of the builds that follow the test."""
-    return [inputs for job in builders(jobs) for inputs in using([job], BUILD)[1:]]
+    """Return the inputs of the builds that are pushed."""
+    return [inputs for inputs in using(jobs, BUILD) if inputs.get("push") == "true"]
+
+
+def moves(jobs: Jobs) -> list[str]:
+    """Return the tags that a run would move: each image's own."""
+    moved = [inputs["tags"] for inputs in pushes(jobs) if "push-by-digest" not in inputs.get("outputs", "")]
+    return moved + [step["env"]["TAGS"] for job in jobs for step in job["steps"] if step["name"] == "Move the tags"]
+
+
+def arguments(inputs: dict[str, str]) -> dict[str, str]:
+    """Return the arguments of a build."""
+    return dict(line.split("=", 1) for line in inputs["build-args"].splitlines())
 
 
 def tags(inputs: dict[str, str], github: dict[str, Any]) -> list[str]:
@@ -157,15 +198,18 @@ def tags(inputs: dict[str, str], github: dict[str, Any]) -> list[str]:
 
 def observe(jobs: Jobs, github: dict[str, Any]) -> Row:
     """Return what is seen of an event's jobs."""
-    named = [tags(inputs, github) for inputs in using(jobs, META)] if pushes(jobs) else []
+    named = [tags(inputs, github) for inputs in using(jobs, META)]
     assert all(found == named[0] for found in named)
+    # What the action would say and what the event lets it say are the same: nothing, or something.
+    assert bool(moves(jobs)) == bool(named and named[0])
     return Row(
         runs=bool(jobs),
         logs_in=bool(using(jobs, LOGIN)),
-        pushes=any(inputs["push"] == "true" for inputs in using(jobs, BUILD) if "push" in inputs),
+        pushes=bool(moves(jobs)),
         tags=tuple(named[0]) if named else (),
         reads_cache=any(
-            inputs["no-cache"] == "false" and "type=gha" in inputs["cache-from"] for inputs in builds(jobs)
+            inputs.get("no-cache", "false") == "false" and "type=gha" in inputs["cache-from"]
+            for inputs in builds(jobs)[:1]
         ),
         writes_cache=any(inputs["cache-to"] for inputs in builds(jobs)),
         attests=bool(using(jobs, ATTEST)),
@@ -188,75 +232,133 @@ def test_every_event_does_what_the_table_says(
 
 def test_every_image_is_built_and_tested_at_every_event(jobs: dict[str, Jobs], answers: dict[str, Any]) -> None:
     native = answers["ci_builders"] == "native-runners"
-    wanted = PLATFORMS if native else [",".join(PLATFORMS)]
-    binaries = ["backend", "frontend"] if answers.get("frontend") else ["backend"]
+    binaries = ["backend", "frontend"] if answers["frontend"] else ["backend"]
     for title, found in jobs.items():
-        if not found:
+        if EXPECTED[title] in (NOTHING, STOPS):
+            assert not builds(found)
             continue
-        rows = [
-            (job["env"]["TARGET_BINARY"], inputs["platforms"])
-            for job, inputs in zip(builders(found), builds(found), strict=True)
-        ]
-        assert sorted(rows) == sorted((binary, platform) for binary in binaries for platform in wanted), title
-        for job in builders(found):
+        wanted = PLATFORMS if native else [",".join(PLATFORMS)]
+        assert [using([job], BUILD)[0]["platforms"] for job in builders(found)] == wanted
+        for job, platforms in zip(builders(found), wanted, strict=True):
+            assert [arguments(inputs)["TARGET_BINARY"] for inputs in builds([job])] == binaries
+            assert [inputs["tags"] for inputs in builds([job])] == [f"under-test:{binary}" for binary in binaries]
+            assert {inputs["platforms"] for inputs in using([job], BUILD)} == {platforms}
             (weighing,) = [step for step in job["steps"] if step["name"].startswith("Run and weigh")]
-            assert {**job["env"], **weighing["env"]}["PLATFORMS"] == using([job], BUILD)[0]["platforms"]
-            runner = "ubuntu-24.04-arm" if native and "arm" in using([job], BUILD)[0]["platforms"] else "ubuntu-24.04"
-            assert job["runs_on"] == runner
+            assert weighing["env"]["BINARIES"].split() == binaries
+            assert {**job["env"], **weighing["env"]}["PLATFORMS"] == platforms
+            assert job["runs_on"] == ("ubuntu-24.04-arm" if native and "arm" in platforms else "ubuntu-24.04")
+
+
+@pytest.mark.parametrize("title", ["push to main", "tag v1.2.3", "schedule", "dispatch on tag v1.2.3"])
+def test_no_tag_moves_unless_every_image_passed(
+    oracle: Path, variant: Path, answers: dict[str, Any], title: str
+) -> None:
+    legs = len(PLATFORMS) if answers["ci_builders"] == "native-runners" else 1
+    images = 2 if answers["frontend"] else 1
+    weigh = {**EVENTS[title], "fails": "Run and weigh"}
+    good, *bad = consult(
+        oracle, variant / IMAGE_WORKFLOW, [EVENTS[title], *({**weigh, "fails_at": leg} for leg in range(legs))]
+    )
+    assert len(moves(good["jobs"])) == images
+    for leg, result in enumerate(bad):
+        assert not moves(result["jobs"])
+        assert not using(result["jobs"], META)
+        assert not using(result["jobs"][leg : leg + 1], LOGIN)
+        assert len(pushes(result["jobs"])) == images * (legs - 1)
 
 
 def test_builds_get_their_arguments_and_a_cache_of_their_own(jobs: dict[str, Jobs], answers: dict[str, Any]) -> None:
     native = answers["ci_builders"] == "native-runners"
-    for found in jobs.values():
-        for job, inputs in zip(builders(found), builds(found), strict=True):
-            binary = job["env"]["TARGET_BINARY"]
-            arguments = dict(line.split("=", 1) for line in inputs["build-args"].splitlines())
-            assert arguments.pop("VERSION") in (SHA, "v1.2.3", "v1.2.3-rc.1")
+    for title, found in jobs.items():
+        for inputs in using(found, BUILD):
+            given = arguments(inputs)
+            binary = given.pop("TARGET_BINARY")
+            version = re.search(r"tag v(1\.2\.3\S*)", title)
             shared = {} if native else {"PLATFORMS": ",".join(PLATFORMS)}
-            assert arguments == {"TARGET_BINARY": binary, "RUST_VERSION": "1.95", "GIT_SHA": SHA, **shared}
+            assert given == {
+                "RUST_VERSION": "1.95", "GIT_SHA": SHA, "VERSION": version[1] if version else SHA, **shared
+            }  # fmt: skip
             assert inputs.get("file", "Dockerfile") == "Dockerfile" + ".frontend" * (binary == "frontend")
-            assert inputs["load"] == "true"
-            assert "push" not in inputs
-            scope = f"scope={binary}" + (f"-{inputs['platforms']}" if native else "")
-            assert inputs["cache-from"] == f"type=gha,{scope}"
-            assert inputs["cache-to"] in ("", f"type=gha,mode=max,ignore-error=true,{scope}")
+            if "load" in inputs:
+                assert "push" not in inputs
+                scope = f"scope={binary}" + (f"-{inputs['platforms']}" if native else "")
+                assert inputs["cache-from"] == f"type=gha,{scope}"
+                assert inputs["cache-to"] in ("", f"type=gha,mode=max,ignore-error=true,{scope}")
+                # The first build of the week starts from nothing, the second from the first, on the same base.
+                assert ("pull" in inputs) == (binary == "backend")
+                assert (inputs.get("no-cache") == "true") == (title.startswith("schedule") and binary == "backend")
         assert len({inputs["cache-from"] for inputs in builds(found)}) == len(builds(found))
 
 
 def test_what_is_pushed_goes_where_it_belongs(jobs: dict[str, Jobs], answers: dict[str, Any]) -> None:
     native = answers["ci_builders"] == "native-runners"
     image = f"{answers['registry']}/your-org/my-service"
-    images = [image, f"{image}-frontend"] if answers.get("frontend") else [image]
+    images = [image, f"{image}-frontend"] if answers["frontend"] else [image]
     for title, found in jobs.items():
-        if not EXPECTED[title].pushes:
+        if not EXPECTED[title].logs_in:
             assert not pushes(found)
-            assert not using(found, ATTEST)
             continue
         for inputs in using(found, LOGIN):
             if answers["registry"] == "ghcr.io":
                 assert inputs == {"registry": "ghcr.io", "username": "octocat", "password": "ghs"}
             else:
                 assert inputs == {"username": "robot", "password": "token"}
-        for inputs in pushes(found):
-            assert (inputs["push"], inputs["provenance"], inputs["sbom"]) == ("true", "mode=max", "true")
-            # The push of one platform moves no tag.
-            assert inputs["tags"] in (images if native else ["TAGS"])
-            assert ("push-by-digest=true" in inputs.get("outputs", "")) == native
         assert [inputs["images"] for inputs in using(found, META)] == images
+        for inputs in pushes(found):
+            assert (inputs["provenance"], inputs["sbom"]) == ("mode=max", "true")
+        if native:
+            # The push of one platform moves no tag.
+            assert [inputs["tags"] for inputs in pushes(found)] == images * len(PLATFORMS)
+            assert all("push-by-digest=true" in inputs["outputs"] for inputs in pushes(found))
+        if EXPECTED[title].pushes:
+            assert moves(found) == (["TAGS"] * len(images) if native else ["TAGS", "FRONTEND'S TAGS"][: len(images)])
+        digests = [DIGEST, DIGEST if native else FRONTEND_DIGEST]
         subjects = [(inputs["subject-name"], inputs["subject-digest"]) for inputs in using(found, ATTEST)]
-        assert subjects == [(name, DIGEST) for name in images] * EXPECTED[title].attests
+        assert subjects == list(zip(images, digests, strict=False)) * EXPECTED[title].attests
+        told = [
+            line for job in found for step in job["steps"] if step["name"] == "Summarize"
+            for line in step["env"]["PUSHED"].splitlines() if "@" in line
+        ]  # fmt: skip
+        assert (
+            told == [f"{name}@{digest}" for name, digest in zip(images, digests, strict=False)] * EXPECTED[title].pushes
+        )
 
 
 def test_digests_reach_the_job_that_tags_them(jobs: dict[str, Jobs], answers: dict[str, Any]) -> None:
     found = jobs["push to main"]
     names = [inputs["name"] for inputs in using(found, "actions/upload-artifact")]
-    patterns = [inputs["pattern"] for inputs in using(found, "actions/download-artifact")]
+    patterns = {inputs["pattern"] for inputs in using(found, "actions/download-artifact")}
     if answers["ci_builders"] == "one-runner":
-        assert names == patterns == []
+        assert not names
+        assert not patterns
         return
-    assert len(set(names)) == len(names) == len(builds(found))
-    for pattern in patterns:
-        assert sum(name.startswith(pattern.removesuffix("*")) for name in names) == len(PLATFORMS)
+    (pattern,) = patterns
+    assert len(set(names)) == len(names) == len(PLATFORMS)
+    assert all(name.startswith(pattern.removesuffix("*")) for name in names)
+    binaries = {"backend": DIGEST} | ({"frontend": FRONTEND_DIGEST} if answers["frontend"] else {})
+    kept = [
+        step["env"]["DIGESTS"].split() for job in found for step in job["steps"] if step["name"] == "Keep the digest"
+    ]
+    assert kept == [[f"{binary}/{digest}" for binary, digest in binaries.items()]] * len(PLATFORMS)
+    folders = [(job["env"]["TARGET_BINARY"], step["dir"]) for job in found for step in job["steps"] if step["dir"]]
+    assert set(folders) == {(binary, f"digests/{binary}") for binary in binaries}
+
+
+def test_only_runs_of_one_pull_request_share_a_group(oracle: Path, variant: Path) -> None:
+    """In a group, GitHub lets one run wait and drops it when the next one comes: nothing that pushes may be there."""
+    ran = [
+        event(kind, ref, run=run)
+        for kind, ref in (
+            ("pull_request", "refs/pull/7/merge"), ("pull_request", "refs/pull/8/merge"), ("push", "refs/heads/main"),
+            ("push", "refs/tags/v1.2.3"), ("schedule", "refs/heads/main"), ("workflow_dispatch", "refs/heads/main"),
+        )
+        for run in ("1", "2")
+    ]  # fmt: skip
+    found = [result["concurrency"] for result in consult(oracle, variant / IMAGE_WORKFLOW, ran)]
+    assert found[0] == found[1] != found[2] == found[3]
+    assert [row["cancel-in-progress"] for row in found] == ["true"] * 4 + ["false"] * 8
+    for first, second in zip(found[4::2], found[5::2], strict=True):
+        assert first["group"] != second["group"]
 
 
 def test_ci_writes_its_cache_on_main_alone(oracle: Path, project: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -133,16 +134,17 @@ def test_ghcr_needs_no_secret(variant: Path, answers: dict[str, Any]) -> None:
     assert bool(re.search(r"ghcr\.io|packages: write", text)) == (answers["registry"] == "ghcr.io")
 
 
-def test_the_steps_come_in_order(variant: Path) -> None:
-    """An image is run and weighed before anyone logs in; QEMU is there before the builder."""
+def test_the_steps_come_in_order(variant: Path, answers: dict[str, Any]) -> None:
+    """All images are run and weighed before anyone logs in; QEMU is there before the builder."""
     (job, *_) = load(variant / IMAGE_WORKFLOW)["jobs"].values()
     order = [step.get("uses", step["name"]).partition("@")[0] for step in job["steps"]]
     weigh = next(i for i, step in enumerate(order) if step.startswith("Run and weigh"))
     builds = [i for i, step in enumerate(order) if step == "docker/build-push-action"]
     assert order.index("actions/checkout") < order.index("docker/setup-qemu-action")
     assert order.index("docker/setup-qemu-action") < order.index("docker/setup-buildx-action") < builds[0]
-    assert builds[0] < weigh < order.index("docker/login-action") < builds[1]
-    assert len(builds) == 2
+    images = 2 if answers["frontend"] else 1
+    assert len(builds) == 2 * images
+    assert builds[images - 1] < weigh < order.index("docker/login-action") < builds[images]
 
 
 def test_both_kinds_of_builders_weigh_alike(bake: Callable[..., Path]) -> None:
@@ -157,15 +159,17 @@ def test_both_kinds_of_builders_weigh_alike(bake: Callable[..., Path]) -> None:
 
 
 def test_what_is_pushed_is_built_as_what_was_tested(variant: Path) -> None:
-    build, push = (
+    found = [
         step["with"]
         for step in steps(load(variant / IMAGE_WORKFLOW))
         if step.get("uses", "").startswith("docker/build-push-action@")
-    )
+    ]
+    built, pushed = found[: len(found) // 2], found[len(found) // 2 :]
     same = ("context", "file", "platforms", "build-args")
-    assert [build.get(key) for key in same] == [push.get(key) for key in same]
+    assert [[build.get(key) for key in same] for build in built] == [[push.get(key) for key in same] for push in pushed]
     # From the builder's own cache, even on the day on which the first build leaves the cache out.
-    assert not {"cache-from", "cache-to", "no-cache", "pull"} & set(push)
+    for push in pushed:
+        assert not {"cache-from", "cache-to", "no-cache", "pull"} & set(push)
 
 
 def test_the_native_runners_build_every_platform(bake: Callable[..., Path], table: dict[str, Any]) -> None:
@@ -229,6 +233,54 @@ def test_the_last_job_passes_when_all_others_did(project: Path, tmp_path: Path, 
     needs = {"lint": {"result": "success"}, "test": {"result": result}}
     script = scripts(project)["ci.yml: Check that every job passed (ci)"]
     assert (shell(script, tmp_path, NEEDS=json.dumps(needs)).returncode == 0) == passes
+
+
+# Versions
+
+
+def version_of(project: Path, folder: Path, tag: str, declared: str) -> subprocess.CompletedProcess[str]:
+    """Run the check of a tag in a workspace that declares a version."""
+    manifest = (project / "Cargo.toml").read_text(encoding="utf-8")
+    assert manifest.count('\nversion = "0.1.0"\n') == 1
+    manifest = manifest.replace('\nversion = "0.1.0"\n', f'\nversion = "{declared}"\n')
+    (folder / "Cargo.toml").write_text(manifest, encoding="utf-8")
+    (folder / "output").write_text("", encoding="utf-8")
+    (script,) = [script for where, script in scripts(project).items() if "Check that the tag is the version" in where]
+    return shell(script, folder, GITHUB_REF_NAME=tag, GITHUB_OUTPUT=str(folder / "output"))
+
+
+@pytest.mark.parametrize("version", ["1.2.3", "1.2.3-rc.1", "0.1.0"])
+def test_a_tag_names_the_version(variant: Path, tmp_path: Path, version: str) -> None:
+    result = version_of(variant, tmp_path, f"v{version}", version)
+    assert result.returncode == 0, result.stdout
+    assert (tmp_path / "output").read_text(encoding="utf-8") == f"version={version}\n"
+
+
+@pytest.mark.parametrize("tag", ["v1.2.4", "v1.2", "v1.2.3-rc.1", "vnext", "nightly", "v"])
+def test_a_tag_that_is_not_the_version_is_refused(variant: Path, tmp_path: Path, tag: str) -> None:
+    result = version_of(variant, tmp_path, tag, "1.2.3")
+    assert result.returncode == 1
+    assert result.stdout == f'::error::The tag {tag} needs version = "{tag.removeprefix("v")}" in Cargo.toml\n'
+    assert not (tmp_path / "output").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_github_is_asked_for_the_newest_commit(
+    variant: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fails: bool
+) -> None:
+    (script,) = [script for where, script in scripts(variant).items() if "newest commit of main" in where]
+    gh = tmp_path / "gh"
+    gh.write_text(
+        '#!/bin/sh\n[ "$*" = "api repos/acme/thing/git/ref/heads/main --jq .object.sha" ] || exit 2\n'
+        f"echo {'a' * 40}\nexit {int(fails)}\n",
+        encoding="utf-8",
+    )
+    gh.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    output = tmp_path / "output"
+    result = shell(script, tmp_path, GITHUB_REPOSITORY="acme/thing", GITHUB_OUTPUT=str(output))
+    assert result.returncode == int(fails), result.stderr
+    assert fails or output.read_text(encoding="utf-8") == f"sha={'a' * 40}\n"
 
 
 # The secrets

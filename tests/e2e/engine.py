@@ -236,11 +236,6 @@ class Image:
     layers: list[bytes] = field(repr=False)
 
     @property
-    def size(self) -> int:
-        """Uncompressed bytes of all layers, as tar archives."""
-        return sum(len(layer) for layer in self.layers)
-
-    @property
     def content(self) -> int:
         """Bytes of the files in all layers: without tar's headers and padding, as `docker images` counts."""
         return sum(content(layer) for layer in self.layers)

@@ -7,6 +7,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -19,20 +20,25 @@ import (
 	"github.com/nektos/act/pkg/model"
 	"github.com/nektos/act/pkg/workflowpattern"
 	"github.com/rhysd/actionlint"
+	"gopkg.in/yaml.v3"
 )
 
 // Event is what GitHub knows when it starts a run.
 type Event struct {
 	Github  model.GithubContext `json:"github"`
 	Secrets map[string]string   `json:"secrets"`
-	// What the steps with these ids would put out.
+	// What the steps with these ids put out if they run.
 	Steps map[string]map[string]string `json:"steps"`
+	// The steps with this text in their name fail: of all jobs, or of those with this index in their matrix.
+	Fails   string `json:"fails"`
+	FailsAt *int   `json:"fails_at"`
 }
 
 // Result is a run.
 type Result struct {
-	Triggered bool  `json:"triggered"`
-	Jobs      []Job `json:"jobs"`
+	Triggered   bool              `json:"triggered"`
+	Concurrency map[string]string `json:"concurrency"`
+	Jobs        []Job             `json:"jobs"`
 }
 
 // Job is one job of a run, one for each row of its matrix.
@@ -52,6 +58,7 @@ type Step struct {
 	Name string            `json:"name"`
 	Uses string            `json:"uses"`
 	Run  string            `json:"run"`
+	Dir  string            `json:"dir"`
 	Env  map[string]string `json:"env"`
 	With map[string]string `json:"with"`
 }
@@ -241,22 +248,21 @@ func order(workflow *model.Workflow) []string {
 	return done
 }
 
-// run returns what an event makes of a workflow, when every step succeeds.
+// run returns what an event makes of a workflow.
 func run(path string, event Event) Result {
-	file := must(os.Open(path))
-	defer file.Close()
-	workflow := must(model.ReadWorkflow(file, true))
+	content := must(os.ReadFile(path))
+	workflow := must(model.ReadWorkflow(bytes.NewReader(content), true))
 	result := Result{Triggered: triggered(workflow, event.Github), Jobs: []Job{}}
 	if !result.Triggered {
 		return result
 	}
-	steps := map[string]*model.StepResult{}
-	for id, outputs := range event.Steps {
-		steps[id] = &model.StepResult{Outputs: outputs}
-	}
+	// act's model does not know this key.
+	var more struct{ Concurrency map[string]string }
+	must(0, yaml.Unmarshal(content, &more))
+	result.Concurrency = scope{&exprparser.EvaluationEnvironment{Github: &event.Github}}.fillAll(more.Concurrency)
 	needs := map[string]exprparser.Needs{}
 	base := scope{&exprparser.EvaluationEnvironment{
-		Github: &event.Github, Secrets: event.Secrets, Steps: steps, Needs: needs,
+		Github: &event.Github, Secrets: event.Secrets, Needs: needs,
 		Job: &model.JobContext{Status: "success"},
 	}}
 	base = base.with(base.fillAll(workflow.Env))
@@ -265,15 +271,24 @@ func run(path string, event Event) Result {
 		// `env` is unknown to a job's condition.
 		conditionScope := *base.env
 		conditionScope.Env = nil
-		skipped := slices.ContainsFunc(job.Needs(), func(need string) bool { return needs[need].Result != "success" })
-		if skipped || !(scope{&conditionScope}).holds(job.If.Value) {
+		if slices.ContainsFunc(job.Needs(), func(need string) bool { return needs[need].Result != "success" }) {
+			conditionScope.Job = &model.JobContext{Status: "failure"}
+		}
+		if !(scope{&conditionScope}).holds(job.If.Value) {
 			needs[id] = exprparser.Needs{Result: "skipped"}
 			continue
 		}
+		outcome := "success"
 		for index, matrix := range must(job.GetMatrixes()) {
 			env := *base.env
+			env.Job = &model.JobContext{Status: "success"}
 			env.Matrix = matrix
 			env.Strategy = map[string]any{"job-index": index}
+			// What a step puts out is there when it has run, and empty when it was skipped.
+			env.Steps = map[string]*model.StepResult{}
+			for _, step := range job.Steps {
+				env.Steps[step.ID] = &model.StepResult{}
+			}
 			inJob := scope{&env}
 			inJob = inJob.with(inJob.fillAll(job.Environment()))
 			ran := Job{
@@ -287,13 +302,23 @@ func run(path string, event Event) Result {
 				if !inStep.holds(step.If.Value) {
 					continue
 				}
+				if event.Fails != "" && strings.Contains(step.Name, event.Fails) &&
+					(event.FailsAt == nil || *event.FailsAt == index) {
+					env.Job.Status = "failure"
+				} else {
+					env.Steps[step.ID].Outputs = event.Steps[step.ID]
+				}
 				ran.Steps = append(ran.Steps, Step{
 					ID: step.ID, Name: inStep.fill(step.Name), Uses: step.Uses, Run: inStep.fill(step.Run),
+					Dir: inStep.fill(step.WorkingDirectory),
 					Env: variables, With: inStep.fillAll(step.With),
 				})
 			}
+			if env.Job.Status != "success" {
+				outcome = env.Job.Status
+			}
 			ran.Outputs = inJob.fillAll(job.Outputs)
-			needs[id] = exprparser.Needs{Outputs: ran.Outputs, Result: "success"}
+			needs[id] = exprparser.Needs{Outputs: ran.Outputs, Result: outcome}
 			result.Jobs = append(result.Jobs, ran)
 		}
 	}
