@@ -118,6 +118,20 @@ def check_binary(binary: str, *, frontend: bool) -> list[str]:
     return []
 
 
+def needs(runtimes: dict[str, list[str]], runtime: str, release: str) -> str:
+    """Return the answers that a platform is possible with: another release, another runtime, or else both."""
+    if runtimes[runtime]:
+        return f"debian_release={' or '.join(runtimes[runtime])}"
+    others = [other for other, releases in runtimes.items() if release in releases]
+    if others:
+        return f"runtime={' or '.join(others)}"
+    return " or ".join(
+        f"runtime={other} with debian_release={' or '.join(releases)}"
+        for other, releases in runtimes.items()
+        if releases
+    )
+
+
 def check_platforms(text: str, table: dict[str, Any], runtime: str, release: str) -> list[str]:
     """Return the problems of the platform list: each must be known, possible and named once."""
     possible = [name for name, row in table.items() if release in row["runtimes"][runtime]]
@@ -128,15 +142,9 @@ def check_platforms(text: str, table: dict[str, Any], runtime: str, release: str
             if names.count(name) > 1:
                 problems.append(f"platforms: {name!r} is named {names.count(name)} times; name each platform once")
         elif name in table:
-            runtimes = {other: releases for other, releases in table[name]["runtimes"].items() if releases}
-            needs = (
-                f"debian_release={' or '.join(runtimes[runtime])}"
-                if runtime in runtimes
-                else f"runtime={' or '.join(runtimes)}"
-            )
             problems.append(
                 f"platforms: {name!r} does not exist with {runtime} on {release}; "
-                f"it needs {needs}, possible are {', '.join(possible)}"
+                f"it needs {needs(table[name]['runtimes'], runtime, release)}, possible are {', '.join(possible)}"
             )
         else:
             close = difflib.get_close_matches(name, possible, n=1)

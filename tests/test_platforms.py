@@ -73,7 +73,14 @@ def test_the_answers_are_checked_by_the_table(table: dict[str, Any], choice: tup
         ("linux/riscv64", "distroless", "bookworm", "debian_release=trixie"),
         ("linux/386", "distroless", "trixie", "runtime=debian-slim or scratch"),
         ("linux/arm/v6", "debian-slim", "trixie", "runtime=scratch"),
-        ("linux/riscv64", "scratch", "bookworm", "runtime=debian-slim or distroless"),
+        ("linux/s390x", "scratch", "bookworm", "runtime=distroless"),
+        ("linux/riscv64", "scratch", "trixie", "runtime=debian-slim or distroless"),
+        (
+            "linux/riscv64",
+            "scratch",
+            "bookworm",
+            "runtime=debian-slim with debian_release=trixie or runtime=distroless with debian_release=trixie",
+        ),
     ],
 )
 def test_a_platform_that_is_not_possible_is_told_what_it_needs(
