@@ -203,7 +203,7 @@ def workflow_edits(answers: dict[str, Any]) -> dict[str, list[Edit]]:
     rust = Edit('  RUST_VERSION: "1.95"\n', f'  RUST_VERSION: "{answers["rust_version"]}"\n')
     build = [
         Edit(
-            f"env:\n  IMAGE: docker.io/your-org/my-service\n  TARGET_BINARY: {DEFAULT_BINARY}\n"
+            f"env:\n  IMAGE: docker.io/yourorg/my-service\n  TARGET_BINARY: {DEFAULT_BINARY}\n"
             "  PLATFORMS: linux/amd64,linux/arm64,linux/arm/v7\n",
             f"env:\n{'' if frontend else names}  PLATFORMS: {platforms}\n",
         ),

@@ -85,14 +85,23 @@ def check_owner(owner: str) -> list[str]:
     return []
 
 
-def check_namespace(namespace: str) -> list[str]:
-    """Return the problems of the image namespace, by the distribution specification's grammar."""
+def check_namespace(namespace: str, registry: str) -> list[str]:
+    """Return the problems of the image namespace: an account of the registry, and on ghcr.io what may follow it."""
+    if registry == "docker.io":
+        # Docker Hub accepts no hyphen, and has but one level.
+        if not re.fullmatch(r"[a-z0-9]{4,30}", namespace):
+            return [
+                f"image_namespace: {namespace!r} must be 4 to 30 lower-case letters and digits, for example 'yourorg'"
+            ]
+        return []
+    # After the account the distribution specification's grammar holds.
     component = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"
-    if len(namespace) > 128 or not re.fullmatch(rf"{component}(/{component})*", namespace):
+    wrong = len(namespace) > 128 or not re.fullmatch(rf"{component}(/{component})*", namespace)
+    if wrong or check_owner(namespace.partition("/")[0]):
         return [
             (
-                f"image_namespace: {namespace!r} must be lower-case letters and digits, "
-                "parted by '.', '_', '-' or '/', for example 'your-org'"
+                f"image_namespace: {namespace!r} must be a GitHub account in lower case, "
+                "more names may follow after '/', for example 'your-org'"
             )
         ]
     return []
@@ -173,7 +182,7 @@ def problems(answers: dict[str, Any]) -> list[str]:
         *one_line("project_description", answers["project_description"], "A small HTTP service"),
         *one_line("author", answers["author"], "Name <mail@example.org>", required=False),
         *check_owner(answers["github_owner"]),
-        *check_namespace(answers["image_namespace"]),
+        *check_namespace(answers["image_namespace"], answers["registry"]),
         *check_binary(answers["binary_name"], frontend=frontend),
         *check_platforms(answers["platforms"], answers["_platforms"], answers["runtime"], answers["debian_release"]),
         *check_rust_version(answers["rust_version"], answers["debian_release"]),
