@@ -130,8 +130,13 @@ def copy(project: Path, to: Path) -> Path:
     return to
 
 
+# Images of the registry that containers were started from: the engine has pulled them.
+pulled: set[str] = set()
+
+
 def run(image: str, *arguments: str, platform: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     """Run a container to its end."""
+    pulled.update([image] if image.startswith(f"{REGISTRY}/") else [])
     network = ["--network", NETWORK] if NETWORK else []
     return subprocess.run(
         ["docker", "run", "--rm", "--platform", platform, *HARDENED, *network, *options, image, *arguments],
@@ -179,6 +184,7 @@ class Server:
 @contextmanager
 def serve(image: str, platform: str) -> Iterator[Server]:
     """Run the service in a container until the block ends; wait until it answers."""
+    pulled.update([image] if image.startswith(f"{REGISTRY}/") else [])
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -1,0 +1,20 @@
+"""What all end-to-end tests share."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from e2e import engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_up() -> Iterator[None]:
+    """Remove the images that the tests pulled from their own registry."""
+    yield
+    if engine.pulled:
+        subprocess.run(["docker", "image", "rm", "--force", *engine.pulled], capture_output=True, check=False)
