@@ -99,19 +99,27 @@ def _build(project: Path, command: list[str], env: dict[str, str]) -> Build:
     return Build(result.returncode, seconds, steps, log, errors)
 
 
-def bake(project: Path, *arguments: str, env: dict[str, str] | None = None) -> Build:
-    """Run `docker buildx bake` in a project."""
+def bake(
+    project: Path,
+    *arguments: str,
+    env: dict[str, str] | None = None,
+    stand_ins: dict[str, dict[str, Any]] | None = None,
+) -> Build:
+    """Run `docker buildx bake` in a project; an image with a stand-in is built, by a target of bake, and not pulled."""
     files = ["--file", "docker-bake.hcl"]
+    plan = subprocess.run(
+        ["docker", "buildx", "bake", *files, "--print"], cwd=project, capture_output=True, text=True, check=True
+    )
+    made = {f"stand-in-{number}": target for number, target in enumerate((stand_ins or {}).values())}
+    contexts = dict(zip(stand_ins or {}, (f"target:{name}" for name in made), strict=True))
+    targets = {**{name: {"contexts": contexts} for name in json.loads(plan.stdout)["target"]}, **made}
     if NETWORK:
         # Bake takes the network from a file only.
-        plan = subprocess.run(
-            ["docker", "buildx", "bake", *files, "--print"], cwd=project, capture_output=True, text=True, check=True
-        )
-        targets = json.loads(plan.stdout)["target"]
-        override = project.with_suffix(".network.json")
-        override.write_text(json.dumps({"target": {name: {"network": NETWORK} for name in targets}}), encoding="utf-8")
-        files += ["--file", str(override), "--allow", f"network.{NETWORK}"]
-    return _build(project, ["bake", *files, "--progress", "rawjson", *arguments], env or {})
+        targets = {name: {**target, "network": NETWORK} for name, target in targets.items()}
+        files += ["--allow", f"network.{NETWORK}"]
+    override = project.with_suffix(".override.json")
+    override.write_text(json.dumps({"target": targets}), encoding="utf-8")
+    return _build(project, ["bake", *files, "--file", str(override), "--progress", "rawjson", *arguments], env or {})
 
 
 def build(project: Path, *arguments: str) -> Build:
