@@ -267,6 +267,32 @@ def test_the_matrix_in_the_readme_is_what_was_run(
             assert float(now[cell]) == pytest.approx(float(text), rel=0.15, abs=0.5), f"{cell}: run `make matrix`"
 
 
+@pytest.mark.parametrize("combination", [COMBINATIONS[1], COMBINATIONS[-1]], ids=str)
+def test_the_frontend_runs_without_debian(
+    bake: Callable[..., Path], table: dict[str, Any], combination: Combination
+) -> None:
+    """Two images by one command, on distroless and from scratch."""
+    possible, stand_in = can_be_built(combination, table, print)
+    platforms = [platform for platform in DEFAULT[:2] if platform in possible]
+    project = bake(**combination.answers, platforms=",".join(platforms), frontend=True)
+    repository = push(project, combination, platforms, stand_in=stand_in)
+    for image, binary in ((repository, "backend"), (f"{repository}-frontend", "frontend")):
+        reference = f"{image}:{combination.release}"
+        assert sorted(engine.platforms(reference)) == sorted(platforms)
+        for platform in platforms:
+            pulled = engine.pull(reference, platform)
+            elf = ELFFile(io.BytesIO(pulled.file(f"usr/local/bin/{binary}")))
+            assert (elf["e_machine"], elf.elfclass) == MACHINES[platform]
+            assert is_static(elf) == (combination.runtime == "scratch"), (binary, platform)
+            assert pulled.content < table["_size_limits"][combination.runtime] * 1_000_000, (binary, platform)
+            told = engine.run(reference, "--version", platform=platform)
+            assert told.stdout == f"{binary} 0.1.0 (0123abc)\n", (platform, told.stderr)
+            with engine.serve(reference, platform) as server:
+                assert server.get("/healthz")[0] == 200, (binary, platform)
+                assert server.healthcheck() == 0, (binary, platform)
+                assert ("<html" in server.get("/")[1]) == (binary == "frontend"), platform
+
+
 # linux/arm/v6 and linux/386 come with it: what C code sees there are musl's headers.
 C_DEPENDENCIES = [
     ("debian-slim", "1.95", DEFAULT),
