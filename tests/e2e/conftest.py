@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session", autouse=True)
 def _clean_up() -> Iterator[None]:
-    """Remove the images that the tests pulled from their own registry."""
+    """Remove the images that the tests pushed and pulled."""
     yield
-    if engine.pulled:
-        subprocess.run(["docker", "image", "rm", "--force", *engine.pulled], capture_output=True, check=False)
+    if engine.repositories:
+        engine.remove_images()

@@ -138,13 +138,8 @@ def copy(project: Path, to: Path) -> Path:
     return to
 
 
-# Images of the registry that containers were started from: the engine has pulled them.
-pulled: set[str] = set()
-
-
 def run(image: str, *arguments: str, platform: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     """Run a container to its end."""
-    pulled.update([image] if image.startswith(f"{REGISTRY}/") else [])
     network = ["--network", NETWORK] if NETWORK else []
     return subprocess.run(
         ["docker", "run", "--rm", "--platform", platform, *HARDENED, *network, *options, image, *arguments],
@@ -192,7 +187,6 @@ class Server:
 @contextmanager
 def serve(image: str, platform: str) -> Iterator[Server]:
     """Run the service in a container until the block ends; wait until it answers."""
-    pulled.update([image] if image.startswith(f"{REGISTRY}/") else [])
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -229,6 +223,26 @@ def fetch(path: str) -> bytes:
     with urllib.request.urlopen(request, timeout=60) as answer:
         data: bytes = answer.read()
         return data
+
+
+# What `repository` has made up
+repositories: list[str] = []
+
+
+def repository(name: str) -> str:
+    """Return a repository that nothing was pushed to. The engine's copies of its images are removed in the end."""
+    repositories.append(f"{REGISTRY}/e2e/{name}-{uuid.uuid4().hex[:8]}")
+    return repositories[-1]
+
+
+def remove_images() -> None:
+    """Remove what the engine has of all these repositories, and of those whose names begin alike."""
+    listed = subprocess.run(
+        ["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"], capture_output=True, text=True, check=True
+    )
+    images = [image for image in listed.stdout.split() if image.startswith(tuple(repositories))]
+    if images:
+        subprocess.run(["docker", "image", "rm", "--force", *images], capture_output=True, check=True)
 
 
 def registry_answers() -> bool:

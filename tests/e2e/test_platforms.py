@@ -152,7 +152,7 @@ def can_be_built(
 def push(project: Path, combination: Combination, platforms: list[str], *, stand_in: bool) -> str:
     """Build and push a project; return the repository. The tag is the Debian release."""
     runtime, release = combination.runtime, combination.release
-    repository = f"{engine.REGISTRY}/e2e/{runtime}-{uuid.uuid4().hex[:8]}"
+    repository = engine.repository(runtime)
     target = {
         "context": str(ROOT / "tests" / "data" / "distroless"),
         "args": {"DEBIAN_RELEASE": release},
@@ -308,7 +308,7 @@ def test_c_dependencies_cross_compile_and_run(
     workspace = tmp_path / "c-deps"
     shutil.copytree(ROOT / "tests" / "data" / "c-deps", workspace)
     shutil.copy(project / "Dockerfile", workspace)
-    image = f"{engine.REGISTRY}/e2e/c-deps-{uuid.uuid4().hex[:8]}:{runtime}"
+    image = f"{engine.repository('c-deps')}:{runtime}"
     build = engine.build(
         workspace,
         f"--platform={','.join(platforms)}",
@@ -350,7 +350,7 @@ def test_the_dockerfile_builds_other_workspaces_unchanged(
     shutil.copytree(source, workspace)
     shutil.copy(project / "Dockerfile", workspace)
 
-    image = f"{engine.REGISTRY}/e2e/{crate}-{uuid.uuid4().hex[:8]}:{version}"
+    image = f"{engine.repository(crate)}:{version}"
     build = engine.build(
         workspace, f"--platform={','.join(DEFAULT)}", f"--build-arg=TARGET_BINARY={binary}", f"--tag={image}", "--push"
     )
