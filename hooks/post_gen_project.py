@@ -252,7 +252,7 @@ def build_edits(workflow: str, answers: dict[str, Any], rust: Edit) -> list[Edit
     image, binary, platforms = answers["__image"], answers["binary_name"], answers["__platforms"]
     edits = [
         Edit(
-            f"env:\n  IMAGE: docker.io/your-org/my-service\n  TARGET_BINARY: {DEFAULT_BINARY}\n"
+            f"env:\n  IMAGE: docker.io/yourorg/my-service\n  TARGET_BINARY: {DEFAULT_BINARY}\n"
             "  PLATFORMS: linux/amd64,linux/arm64,linux/arm/v7\n",
             f"env:\n  IMAGE: {image}\n  TARGET_BINARY: {binary}\n  PLATFORMS: {platforms}\n",
         ),

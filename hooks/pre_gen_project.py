@@ -85,14 +85,23 @@ def check_owner(owner: str) -> list[str]:
     return []
 
 
-def check_namespace(namespace: str) -> list[str]:
-    """Return the problems of the image namespace, by the distribution specification's grammar."""
+def check_namespace(namespace: str, registry: str) -> list[str]:
+    """Return the problems of the image namespace: an account of the registry, and on ghcr.io what may follow it."""
+    if registry == "docker.io":
+        # Docker Hub accepts no hyphen, and has but one level.
+        if not re.fullmatch(r"[a-z0-9]{4,30}", namespace):
+            return [
+                f"image_namespace: {namespace!r} must be 4 to 30 lower-case letters and digits, for example 'yourorg'"
+            ]
+        return []
+    # After the account the distribution specification's grammar holds.
     component = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"
-    if len(namespace) > 128 or not re.fullmatch(rf"{component}(/{component})*", namespace):
+    wrong = len(namespace) > 128 or not re.fullmatch(rf"{component}(/{component})*", namespace)
+    if wrong or check_owner(namespace.partition("/")[0]):
         return [
             (
-                f"image_namespace: {namespace!r} must be lower-case letters and digits, "
-                "parted by '.', '_', '-' or '/', for example 'your-org'"
+                f"image_namespace: {namespace!r} must be a GitHub account in lower case, "
+                "more names may follow after '/', for example 'your-org'"
             )
         ]
     return []
@@ -118,6 +127,20 @@ def check_binary(binary: str, *, frontend: bool) -> list[str]:
     return []
 
 
+def needs(runtimes: dict[str, list[str]], runtime: str, release: str) -> str:
+    """Return the answers that a platform is possible with: another release, another runtime, or else both."""
+    if runtimes[runtime]:
+        return f"debian_release={' or '.join(runtimes[runtime])}"
+    others = [other for other, releases in runtimes.items() if release in releases]
+    if others:
+        return f"runtime={' or '.join(others)}"
+    return " or ".join(
+        f"runtime={other} with debian_release={' or '.join(releases)}"
+        for other, releases in runtimes.items()
+        if releases
+    )
+
+
 def check_platforms(text: str, table: dict[str, Any], runtime: str, release: str) -> list[str]:
     """Return the problems of the platform list: each must be known, possible and named once."""
     possible = [name for name, row in table.items() if release in row["runtimes"][runtime]]
@@ -128,15 +151,9 @@ def check_platforms(text: str, table: dict[str, Any], runtime: str, release: str
             if names.count(name) > 1:
                 problems.append(f"platforms: {name!r} is named {names.count(name)} times; name each platform once")
         elif name in table:
-            runtimes = {other: releases for other, releases in table[name]["runtimes"].items() if releases}
-            needs = (
-                f"debian_release={' or '.join(runtimes[runtime])}"
-                if runtime in runtimes
-                else f"runtime={' or '.join(runtimes)}"
-            )
             problems.append(
                 f"platforms: {name!r} does not exist with {runtime} on {release}; "
-                f"it needs {needs}, possible are {', '.join(possible)}"
+                f"it needs {needs(table[name]['runtimes'], runtime, release)}, possible are {', '.join(possible)}"
             )
         else:
             close = difflib.get_close_matches(name, possible, n=1)
@@ -165,7 +182,7 @@ def problems(answers: dict[str, Any]) -> list[str]:
         *one_line("project_description", answers["project_description"], "A small HTTP service"),
         *one_line("author", answers["author"], "Name <mail@example.org>", required=False),
         *check_owner(answers["github_owner"]),
-        *check_namespace(answers["image_namespace"]),
+        *check_namespace(answers["image_namespace"], answers["registry"]),
         *check_binary(answers["binary_name"], frontend=frontend),
         *check_platforms(answers["platforms"], answers["_platforms"], answers["runtime"], answers["debian_release"]),
         *check_rust_version(answers["rust_version"], answers["debian_release"]),

@@ -53,6 +53,29 @@ def missing(marker: str) -> str | None:
     return None
 
 
+# What a test could not do here, although it passed: shown at the end.
+REMARKS: pytest.StashKey[list[str]] = pytest.StashKey()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start without remarks."""
+    config.stash[REMARKS] = []
+
+
+@pytest.fixture(scope="session")
+def remark(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Return a function that has a line shown at the end of the run."""
+    return pytestconfig.stash[REMARKS].append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show the remarks."""
+    if config.stash[REMARKS]:
+        terminalreporter.section("remarks")
+        for line in config.stash[REMARKS]:
+            terminalreporter.line(line)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what the machine cannot run, with the reason."""
     reasons = {m: missing(m) for m in ("cargo", "docker", "go", "browser", "without_qemu")}

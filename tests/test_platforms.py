@@ -73,7 +73,14 @@ def test_the_answers_are_checked_by_the_table(table: dict[str, Any], choice: tup
         ("linux/riscv64", "distroless", "bookworm", "debian_release=trixie"),
         ("linux/386", "distroless", "trixie", "runtime=debian-slim or scratch"),
         ("linux/arm/v6", "debian-slim", "trixie", "runtime=scratch"),
-        ("linux/riscv64", "scratch", "bookworm", "runtime=debian-slim or distroless"),
+        ("linux/s390x", "scratch", "bookworm", "runtime=distroless"),
+        ("linux/riscv64", "scratch", "trixie", "runtime=debian-slim or distroless"),
+        (
+            "linux/riscv64",
+            "scratch",
+            "bookworm",
+            "runtime=debian-slim with debian_release=trixie or runtime=distroless with debian_release=trixie",
+        ),
     ],
 )
 def test_a_platform_that_is_not_possible_is_told_what_it_needs(
@@ -204,7 +211,7 @@ def test_shellcheck_has_nothing_to_say_of_the_copied_scripts(everything: Path) -
     # hadolint reads those of RUN.
     text = (everything / "Dockerfile").read_text(encoding="utf-8")
     scripts = re.findall(r"^COPY .*<<'EOF'.*\n((?:.*\n)*?)EOF\n", text, re.MULTILINE)
-    assert len(scripts) == 2
+    assert len(scripts) == 3
     for body in scripts:
         result = subprocess.run(
             # /etc/os-release is the builder's; apt expands the dollars itself.

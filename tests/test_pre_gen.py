@@ -6,10 +6,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from loading import load_hook, load_toml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parent.parent
 COOKIECUTTER = Path(sys.executable).with_name("cookiecutter")
@@ -27,7 +30,8 @@ def answers(table: dict[str, Any]) -> dict[str, Any]:
         "project_description": "A service",
         "author": "",
         "github_owner": "your-org",
-        "image_namespace": "your-org",
+        "registry": "docker.io",
+        "image_namespace": "yourorg",
         "binary_name": "backend",
         "frontend": False,
         "platforms": "linux/amd64,linux/arm64,linux/arm/v7",
@@ -48,7 +52,7 @@ GOOD = [
     ("binary_name", "svg-server"),
     ("binary_name", "my_tool"),
     ("github_owner", "Org-1"),
-    ("image_namespace", "team/sub.project_x"),
+    ("image_namespace", "org1"),
     ("platforms", " linux/arm64 , linux/amd64 "),
     ("platforms", "linux/arm64,\tlinux/amd64"),
     ("rust_version", "1.86"),
@@ -78,7 +82,11 @@ BAD = [
     ("author", "tab\t", "one line"),
     ("github_owner", "-x", "github_owner: '-x'"),
     ("github_owner", "a_b", "github_owner: 'a_b'"),
-    ("image_namespace", "Your-Org", "image_namespace: 'Your-Org'"),
+    ("image_namespace", "your-org", "image_namespace: 'your-org' must be 4 to 30"),
+    ("image_namespace", "Yourorg", "image_namespace: 'Yourorg'"),
+    ("image_namespace", "team/sub", "image_namespace: 'team/sub'"),
+    ("image_namespace", "ibm", "4 to 30"),
+    ("image_namespace", "x" * 31, "4 to 30"),
     ("image_namespace", "", "image_namespace: ''"),
     ("binary_name", "fn", "Rust keyword"),
     ("binary_name", "test", "reserved name"),
@@ -109,6 +117,26 @@ def test_a_bad_value_is_one_line_with_value_rule_and_example(
     assert "\n" not in problem
     assert problem.startswith(name.replace("__given_slug", "project_slug") + ": ")
     assert any(hint in problem for hint in ("for example", "did you mean", "once", "possible are")), problem
+
+
+def test_each_registry_has_its_own_namespaces(answers: dict[str, Any]) -> None:
+    github = answers | {"registry": "ghcr.io"}
+    for good in ("x", "your-org", "your-org/sub.project_x"):
+        assert pre_gen.problems(github | {"image_namespace": good}) == []
+    for bad in ("", "Your-Org", "-x", "a--b", "a_b", "x" * 40, "your-org/", "your-org/Sub", "x/" * 64 + "x"):
+        (problem,) = pre_gen.problems(github | {"image_namespace": bad})
+        assert problem.startswith(f"image_namespace: {bad!r} must be a GitHub account in lower case")
+
+
+@pytest.mark.parametrize(
+    ("registry", "owner", "namespace"),
+    [("docker.io", "Acme-Inc", "acmeinc"), ("ghcr.io", "Acme-Inc", "acme-inc")],
+)
+def test_the_namespace_offered_is_one_of_the_registry(
+    bake: Callable[..., Path], registry: str, owner: str, namespace: str
+) -> None:
+    project = bake(registry=registry, github_owner=owner)
+    assert f'"{registry}/{namespace}/my-service"' in (project / "docker-bake.hcl").read_text(encoding="utf-8")
 
 
 def test_trixie_needs_a_rust_that_has_it(answers: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from workflows import IMAGE_WORKFLOW, PLATFORMS, SECRETS, go_build
+from workflows import IMAGE_WORKFLOW, IMAGES, PLATFORMS, SECRETS, go_build
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -292,7 +292,7 @@ def test_builds_get_their_arguments_and_a_cache_of_their_own(jobs: dict[str, Job
 
 def test_what_is_pushed_goes_where_it_belongs(jobs: dict[str, Jobs], answers: dict[str, Any]) -> None:
     native = answers["ci_builders"] == "native-runners"
-    image = f"{answers['registry']}/your-org/my-service"
+    image = IMAGES[answers["registry"]]
     images = [image, f"{image}-frontend"] if answers["frontend"] else [image]
     for title, found in jobs.items():
         if not EXPECTED[title].logs_in:

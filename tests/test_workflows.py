@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from loading import ROOT, load_hook, load_script
-from workflows import IMAGE_WORKFLOW, PLATFORMS, SECRETS, go_build, load, scripts, shell, steps, workflows
+from workflows import IMAGE_WORKFLOW, IMAGES, PLATFORMS, SECRETS, go_build, load, scripts, shell, steps, workflows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -201,7 +201,7 @@ def test_the_answers_arrive(bake: Callable[..., Path]) -> None:
 
 
 def test_tailoring_twice_changes_nothing_more(variant: Path, answers: dict[str, Any], table: dict[str, Any]) -> None:
-    image = f"{answers['registry']}/your-org/my-service"
+    image = IMAGES[answers["registry"]]
     full = {
         **answers,
         "__image": image,

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 IMAGE_WORKFLOW = ".github/workflows/docker-build.yml"
 PLATFORMS = ["linux/amd64", "linux/arm64", "linux/arm/v7"]
+# Docker Hub's namespaces have no hyphen.
+IMAGES = {"docker.io": "docker.io/yourorg/my-service", "ghcr.io": "ghcr.io/your-org/my-service"}
 SECRETS = {"DOCKERHUB_USERNAME": "robot", "DOCKERHUB_TOKEN": "token"}
 BINARIES = ROOT / ".cache" / "bin"
 

@@ -100,19 +100,27 @@ def _build(project: Path, command: list[str], env: dict[str, str]) -> Build:
     return Build(result.returncode, seconds, steps, log, errors)
 
 
-def bake(project: Path, *arguments: str, env: dict[str, str] | None = None) -> Build:
-    """Run `docker buildx bake` in a project."""
+def bake(
+    project: Path,
+    *arguments: str,
+    env: dict[str, str] | None = None,
+    stand_ins: dict[str, dict[str, Any]] | None = None,
+) -> Build:
+    """Run `docker buildx bake` in a project; an image with a stand-in is built, by a target of bake, and not pulled."""
     files = ["--file", "docker-bake.hcl"]
+    plan = subprocess.run(
+        ["docker", "buildx", "bake", *files, "--print"], cwd=project, capture_output=True, text=True, check=True
+    )
+    made = {f"stand-in-{number}": target for number, target in enumerate((stand_ins or {}).values())}
+    contexts = dict(zip(stand_ins or {}, (f"target:{name}" for name in made), strict=True))
+    targets = {**{name: {"contexts": contexts} for name in json.loads(plan.stdout)["target"]}, **made}
     if NETWORK:
         # Bake takes the network from a file only.
-        plan = subprocess.run(
-            ["docker", "buildx", "bake", *files, "--print"], cwd=project, capture_output=True, text=True, check=True
-        )
-        targets = json.loads(plan.stdout)["target"]
-        override = project.with_suffix(".network.json")
-        override.write_text(json.dumps({"target": {name: {"network": NETWORK} for name in targets}}), encoding="utf-8")
-        files += ["--file", str(override), "--allow", f"network.{NETWORK}"]
-    return _build(project, ["bake", *files, "--progress", "rawjson", *arguments], env or {})
+        targets = {name: {**target, "network": NETWORK} for name, target in targets.items()}
+        files += ["--allow", f"network.{NETWORK}"]
+    override = project.with_suffix(".override.json")
+    override.write_text(json.dumps({"target": targets}), encoding="utf-8")
+    return _build(project, ["bake", *files, "--file", str(override), "--progress", "rawjson", *arguments], env or {})
 
 
 def build(project: Path, *arguments: str) -> Build:
@@ -217,6 +225,26 @@ def fetch(path: str) -> bytes:
     with urllib.request.urlopen(request, timeout=60) as answer:
         data: bytes = answer.read()
         return data
+
+
+# What `repository` has made up
+repositories: list[str] = []
+
+
+def repository(name: str) -> str:
+    """Return a repository that nothing was pushed to. The engine's copies of its images are removed in the end."""
+    repositories.append(f"{REGISTRY}/e2e/{name}-{uuid.uuid4().hex[:8]}")
+    return repositories[-1]
+
+
+def remove_images() -> None:
+    """Remove what the engine has of all these repositories, and of those whose names begin alike."""
+    listed = subprocess.run(
+        ["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"], capture_output=True, text=True, check=True
+    )
+    images = [image for image in listed.stdout.split() if image.startswith(tuple(repositories))]
+    if images:
+        subprocess.run(["docker", "image", "rm", "--force", *images], capture_output=True, check=True)
 
 
 def registry_answers() -> bool:

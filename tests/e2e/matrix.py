@@ -15,6 +15,11 @@ RECORD = ROOT / ".cache" / "matrix.json"
 START, END = "<!-- matrix: written by `make matrix` -->\n", "<!-- end of matrix -->\n"
 NOT_OFFERED = "\N{EN DASH}"
 NOT_RUN = "\N{WHITE CIRCLE}"
+# Run on a base image that stands in for the real one: its size tells nothing.
+STAND_IN = "\N{CHECK MARK}"
+
+# runtime → Debian release → platform → bytes of the image, none for those on a stand-in
+Record = dict[str, dict[str, dict[str, int | None]]]
 
 # platform, runtime, Debian release
 Cell = tuple[str, str, str]
@@ -25,20 +30,36 @@ def columns(table: dict[str, Any]) -> list[tuple[str, str]]:
     return [(runtime, release) for runtime in table["runtime"] for release in table["debian_release"]]
 
 
-def cells(table: dict[str, Any], sizes: dict[str, dict[str, dict[str, int]]]) -> dict[Cell, str]:
+def cells(table: dict[str, Any], record: Record) -> dict[Cell, str]:
     """Return the text of each cell: the size of what ran, in MB."""
     shown = {}
     for name, row in table["_platforms"].items():
         for runtime, release in columns(table):
-            size = sizes.get(runtime, {}).get(release, {}).get(name)
-            cell = f"{size / 1e6:.1f}" if size else NOT_RUN
+            ran = record.get(runtime, {}).get(release, {})
+            size = ran.get(name)
+            cell = f"{size / 1e6:.1f}" if size else STAND_IN if name in ran else NOT_RUN
             shown[name, runtime, release] = cell if release in row["runtimes"][runtime] else NOT_OFFERED
     return shown
 
 
-def render(table: dict[str, Any], sizes: dict[str, dict[str, dict[str, int]]]) -> str:
+def load() -> Record:
+    """Return what was run last, of each runtime and release."""
+    record: Record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
+    return record
+
+
+def save(record: Record) -> None:
+    """Keep what was run; runtimes and releases that were not stay as they are."""
+    kept = load()
+    for runtime, releases in record.items():
+        kept.setdefault(runtime, {}).update(releases)
+    RECORD.parent.mkdir(exist_ok=True)
+    RECORD.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+
+
+def render(table: dict[str, Any], record: Record) -> str:
     """Return the matrix as a Markdown table."""
-    shown = cells(table, sizes)
+    shown = cells(table, record)
     heads = [f"{runtime} {release}" for runtime, release in columns(table)]
     lines = [["platform", *heads], ["---", *["---:"] * len(heads)]]
     lines += [
@@ -62,11 +83,10 @@ def read(readme: str) -> dict[Cell, str]:
 def main() -> None:
     """Write the matrix into README.md."""
     table = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
-    sizes = json.loads(RECORD.read_text(encoding="utf-8"))
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
     pattern = re.escape(START) + ".*?" + re.escape(END)
-    new, count = re.subn(pattern, lambda _: START + render(table, sizes) + END, text, flags=re.DOTALL)
+    new, count = re.subn(pattern, lambda _: START + render(table, load()) + END, text, flags=re.DOTALL)
     if count != 1:
         raise SystemExit(f"{readme}: the matrix's markers stand there {count} times")
     readme.write_text(new, encoding="utf-8")

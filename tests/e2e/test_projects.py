@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import subprocess
-import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +75,7 @@ def built(request: pytest.FixtureRequest, bake: Callable[..., Path], tmp_path_fa
         pytest.skip(f"no registry at {engine.REGISTRY}: docker run -d -p 5000:5000 registry:2")
     project = bake(**request.param)
     folder = engine.copy(project, tmp_path_factory.mktemp("e2e") / project.name)
-    result = Built(folder, request.param, f"{engine.REGISTRY}/e2e/{project.name}-{uuid.uuid4().hex[:8]}", None)  # type: ignore[arg-type]
+    result = Built(folder, request.param, engine.repository(project.name), None)  # type: ignore[arg-type]
     result.cold = result.bake("--no-cache")
     assert result.cold.status == 0, result.cold.log + result.cold.errors
     return result

@@ -50,7 +50,7 @@ def with_dockerfile(project: Path, workspace: Path, to: Path) -> Path:
 def test_no_stub_is_shipped(project: Path, tmp_path: Path) -> None:
     """A proc-macro, a build script and crates at 0.0.1, the version that cargo-chef gives its stubs."""
     workspace = with_dockerfile(project, ROOT / "tests" / "data" / "stub-traps", tmp_path / "workspace")
-    image = f"{engine.REGISTRY}/e2e/traps-{uuid.uuid4().hex[:8]}"
+    image = engine.repository("traps")
     for said in ("first", "second"):
         main = workspace / "crates" / "traps" / "src" / "main.rs"
         main.write_text(main.read_text(encoding="utf-8").replace("first", said), encoding="utf-8")
@@ -91,7 +91,7 @@ def test_a_warm_mount_ships_what_the_sources_say(project: Path, tmp_path: Path) 
         encoding="utf-8",
     )
     source, name = main.read_text(encoding="utf-8"), library.read_text(encoding="utf-8")
-    image = f"{engine.REGISTRY}/e2e/warm-{uuid.uuid4().hex[:8]}"
+    image = engine.repository("warm")
 
     def build() -> engine.Build:
         return engine.build(
@@ -135,7 +135,7 @@ def test_a_toolchain_file_downloads_no_second_toolchain(project: Path, tmp_path:
 
 def test_the_oldest_rust_builds(project: Path, tmp_path: Path) -> None:
     folder = engine.copy(project, tmp_path / project.name)
-    image = f"{engine.REGISTRY}/e2e/oldest-{uuid.uuid4().hex[:8]}"
+    image = engine.repository("oldest")
     result = engine.build(
         folder, "--platform", "linux/amd64", "--build-arg", "RUST_VERSION=1.86", "--tag", image, "--push"
     )
@@ -152,7 +152,7 @@ def test_the_build_needs_no_emulation(project: Path, tmp_path: Path) -> None:
     if base.returncode == 0:
         pytest.skip("this machine runs foreign programs: take its binfmt handlers away first")
     folder = engine.copy(project, tmp_path / project.name)
-    image = f"{engine.REGISTRY}/e2e/without-qemu-{uuid.uuid4().hex[:8]}"
+    image = engine.repository("without-qemu")
     result = engine.bake(folder, "--push", "--no-cache", env={"IMAGE": image})
     assert result.status == 0, result.log + result.errors
     assert sorted(engine.platforms(f"{image}:latest")) == sorted(ALL.split(","))
