@@ -1,84 +1,281 @@
-"""Build the default project with our Dockerfile and with the design it started from, side by side.
+"""Build the default project with our Dockerfile and with those of its peers, side by side, and write what it took.
 
-    python benchmarks/run.py [ROUNDS]
+    python benchmarks/run.py [--rounds 3] [--only NAME,…] [--scenarios NAME,…]
 
-Alternating, in one run on one machine: a first build for three platforms from nothing (no layer, no cache mount), then
-a rebuild after an edit of the service's sources. Prints a Markdown table of medians. Needs a Docker Engine with buildx
-and a registry on 127.0.0.1:5000; E2E_NETWORK as in tests/e2e/engine.py. For figures that mean something, let nothing
-else run.
+All in one run on one machine, alternating: each round takes every contestant through every scenario. Each result is
+appended to results.json at once; report.py makes the table and the chart of it.
+
+Needs a Docker Engine with buildx, a registry on 127.0.0.1:5000, cargo, and for the floor rustup's toolchain 1.95.0 with
+the three targets, gcc-aarch64-linux-gnu and gcc-arm-linux-gnueabihf. E2E_NETWORK as in tests/e2e/engine.py.
+It empties the builder's cache. For figures that mean something, let nothing else run.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
-import statistics
+import platform as machine
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 from e2e import engine  # noqa: E402
 
-PLATFORMS = "linux/amd64,linux/arm64,linux/arm/v7"
-NAMES = {"ours": "this template", "original": "the original design"}
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RESULTS = ROOT / "benchmarks" / "results.json"
+THREE = "linux/amd64,linux/arm64,linux/arm/v7"
+ONE = "linux/arm64"
+TARGETS = {
+    "linux/amd64": "x86_64-unknown-linux-gnu",
+    "linux/arm64": "aarch64-unknown-linux-gnu",
+    "linux/arm/v7": "armv7-unknown-linux-gnueabihf",
+}
+CONTESTANTS = ["floor", "ours", "original", "docker-guide", "xx", "zigbuild", "qemu"]
+# In this order: each starts from what the one before left.
+SCENARIOS = ["cold", "edit", "dependency", "version", "layers", "cache", "import", "one"]
+LIKE_FLOOR = {"cold", "edit", "dependency", "version", "one"}
 
 
-def prepare(name: str, folder: Path) -> Path:
-    """Generate the default project, with the Dockerfile of a contestant, and return its folder."""
+def generate(folder: Path) -> Path:
+    """Generate the default project and return its folder."""
     subprocess.run(
-        [Path(sys.executable).with_name("cookiecutter"), "--no-input", "--output-dir", folder / "baked", ROOT],
+        [Path(sys.executable).with_name("cookiecutter"), "--no-input", "--output-dir", folder, ROOT],
         check=True,
         capture_output=True,
     )
-    project = engine.copy(folder / "baked" / "my-service", folder / name)
-    if name != "ours":
-        dockerfile = (ROOT / "benchmarks" / "peers" / f"{name}.Dockerfile").read_text(encoding="utf-8")
-        (project / "Dockerfile").write_text(dockerfile, encoding="utf-8")
-    return project
+    return folder / "my-service"
 
 
-def once(name: str) -> tuple[float, float, dict[str, int]]:
-    """Return the seconds of a first build and of a rebuild, and each platform's image in bytes."""
+def edit(project: Path) -> None:
+    """Change what the service answers: another text each time, so that no earlier build serves."""
+    source = project / "crates" / "backend" / "src" / "lib.rs"
+    before, _, after = source.read_text("utf-8").partition('    format!("{} {}')
+    source.write_text(f'{before}    format!("{{}} {{}} {uuid.uuid4()}{after[after.index(chr(92)) :]}', "utf-8")
+
+
+def add_dependency(project: Path) -> None:
+    """Add a small crate, as a developer would."""
+    for command in (["add", "--package", "backend", "fastrand@2"], ["update", "--workspace"]):
+        subprocess.run(["cargo", *command], cwd=project, check=True, capture_output=True)
+
+
+def bump_version(project: Path) -> None:
+    """Release: nothing but the version changes."""
+    manifest = project / "Cargo.toml"
+    manifest.write_text(manifest.read_text("utf-8").replace('version = "0.1.0"', 'version = "0.2.0"'), "utf-8")
+    subprocess.run(["cargo", "update", "--workspace"], cwd=project, check=True, capture_output=True)
+
+
+class Contestant:
+    """A Dockerfile, taken through the scenarios."""
+
+    def __init__(self, name: str, folder: Path, memory: engine.Memory) -> None:
+        """Generate the project and put the Dockerfile next to it, with cache mounts that nobody used yet."""
+        self.name, self.memory = name, memory
+        project = generate(folder / "generated")
+        if name != "ours":
+            shutil.copy(ROOT / "benchmarks" / "peers" / f"{name}.Dockerfile", project / "Dockerfile")
+        self.project = engine.copy(project, folder / name)
+        self.image = f"{engine.REGISTRY}/bench/{name}-{uuid.uuid4().hex[:8]}:latest"
+        self.cache = f"{engine.REGISTRY}/bench/cache-{name}-{uuid.uuid4().hex[:8]}:latest"
+        self.platforms = ONE if name == "qemu" else THREE
+
+    def build(self, *arguments: str, platforms: str = "") -> dict[str, Any]:
+        """Build and push; return the seconds, those of the longest steps, and the peak of memory in bytes."""
+        platforms = platforms or self.platforms
+        with self.memory.watched():
+            build = engine.build(
+                self.project, "--platform", platforms, "--build-arg", f"PLATFORMS={platforms}", "--tag", self.image,
+                "--push", "--provenance=false", *self.memory.arguments, *arguments,
+            )  # fmt: skip
+        assert build.status == 0, f"{self.name}: {build.log[-3000:]}{build.errors}"
+        steps = {step.name: step.seconds for step in build.steps if step.seconds >= 5}
+        return {"seconds": round(build.seconds, 1), "peak": self.memory.peak, "steps": steps}
+
+    def cold(self) -> dict[str, Any]:
+        """Build from nothing, and weigh the images."""
+        result = self.build("--no-cache")
+        result["images"] = {}
+        for name in engine.platforms(self.image):
+            image = engine.pull(self.image, name)
+            layers = engine.manifest(self.image, name)["layers"]
+            result["images"][name] = {
+                "bytes": image.content,
+                "compressed": sum(layer["size"] for layer in layers),
+                "over_base": sum(engine.content(layer) for layer in image.layers[1:]),
+            }
+        return result
+
+    def edit(self) -> dict[str, Any]:
+        """Rebuild after an edit of the service, on the machine that built before."""
+        edit(self.project)
+        return self.build()
+
+    def dependency(self) -> dict[str, Any]:
+        """Rebuild after adding a crate."""
+        add_dependency(self.project)
+        return self.build()
+
+    def version(self) -> dict[str, Any]:
+        """Rebuild after a new version of the workspace."""
+        bump_version(self.project)
+        return self.build()
+
+    def layers(self) -> dict[str, Any]:
+        """Rebuild after an edit, with the layers but without any cache mount."""
+        subprocess.run(
+            ["docker", "buildx", "prune", "--force", "--filter", "type=exec.cachemount"],
+            check=True,
+            capture_output=True,
+        )
+        edit(self.project)
+        return self.build()
+
+    def cache_(self) -> dict[str, Any]:
+        """Export the cache; return its compressed bytes as well."""
+        result = self.build(f"--cache-to=type=registry,ref={self.cache},mode=max")
+        repository, _, tag = self.cache.removeprefix(f"{engine.REGISTRY}/").rpartition(":")
+        found = json.loads(engine.fetch(f"{repository}/manifests/{tag}"))
+        blobs = {blob["digest"]: blob["size"] for blob in found.get("manifests") or found["layers"]}
+        return {**result, "bytes": sum(blobs.values())}
+
+    def import_(self) -> dict[str, Any]:
+        """Rebuild after an edit on a machine that has nothing but the exported cache."""
+        subprocess.run(["docker", "buildx", "prune", "--all", "--force"], check=True, capture_output=True)
+        edit(self.project)
+        return self.build(f"--cache-from=type=registry,ref={self.cache}")
+
+    def one(self) -> dict[str, Any]:
+        """Build one foreign platform from nothing."""
+        self.project = engine.copy(self.project, self.project.with_name(f"{self.name}-one"))
+        return self.build("--no-cache", platforms=ONE)
+
+
+class Floor:
+    """Cargo alone, no Docker: the same workspace, profile and targets, with all tools installed."""
+
+    def __init__(self, folder: Path, memory: engine.Memory) -> None:
+        """Generate the project; download the crates once, since every contestant's mirror is as near."""
+        self.memory, self.target = memory, folder / "target"
+        self.project = generate(folder)
+
+    def build(self, platforms: str = THREE) -> dict[str, Any]:
+        """Run cargo; return the seconds and the peak of memory in bytes."""
+        targets = [argument for name in platforms.split(",") for argument in ("--target", TARGETS[name])]
+        environment = {
+            "CARGO_TARGET_DIR": str(self.target),
+            "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER": "aarch64-linux-gnu-gcc",
+            "CARGO_TARGET_ARMV7_UNKNOWN_LINUX_GNUEABIHF_LINKER": "arm-linux-gnueabihf-gcc",
+        }
+        start = time.monotonic()
+        with self.memory.watched():
+            result = subprocess.run(
+                ["cargo", "+1.95.0", "build", "--release", "--locked", "--bin", "backend", *targets],
+                cwd=self.project, env={**os.environ, **environment}, preexec_fn=self.memory.enter,
+                capture_output=True, text=True, check=False,
+            )  # fmt: skip
+        seconds = time.monotonic() - start
+        assert result.returncode == 0, result.stderr
+        return {"seconds": round(seconds, 1), "peak": self.memory.peak}
+
+    def cold(self) -> dict[str, Any]:
+        """Build from nothing but downloaded crates."""
+        return self.build()
+
+    def edit(self) -> dict[str, Any]:
+        """Rebuild after an edit of the service."""
+        edit(self.project)
+        return self.build()
+
+    def dependency(self) -> dict[str, Any]:
+        """Rebuild after adding a crate."""
+        add_dependency(self.project)
+        return self.build()
+
+    def version(self) -> dict[str, Any]:
+        """Rebuild after a new version of the workspace."""
+        bump_version(self.project)
+        return self.build()
+
+    def one(self) -> dict[str, Any]:
+        """Build one foreign platform from nothing."""
+        shutil.rmtree(self.target)
+        return self.build(ONE)
+
+
+def record(entry: dict[str, Any]) -> None:
+    """Append a result to the file."""
+    results = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {"machine": describe(), "runs": []}
+    results["runs"].append(entry)
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+
+
+def describe() -> dict[str, Any]:
+    """Return what the figures depend on."""
+    cpu = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
+        machine.machine(),
+    )
+    version = ["docker", "version", "--format", "{{.Server.Version}}"]
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "docker": subprocess.run(version, capture_output=True, text=True, check=True).stdout.strip(),
+    }
+
+
+def take(name: str, scenarios: list[str], round_: int) -> None:
+    """Take one contestant through the scenarios."""
+    memory = engine.Memory()
     with tempfile.TemporaryDirectory() as temporary:
-        project = prepare(name, Path(temporary))
-        image = f"{engine.REGISTRY}/bench/{name}-{uuid.uuid4().hex[:8]}:latest"
-        arguments = ["--platform", PLATFORMS, "--build-arg", f"PLATFORMS={PLATFORMS}", "--tag", image, "--push"]
-        cold = engine.build(project, "--no-cache", *arguments)
-        assert cold.status == 0, cold.log + cold.errors
-        main = project / "crates" / "backend" / "src" / "main.rs"
-        text = main.read_text(encoding="utf-8")
-        # Another text each time: what an earlier run built must not serve.
-        edited = f'fn main() -> ExitCode {{\n    eprintln!("{uuid.uuid4()}");'
-        main.write_text(text.replace("fn main() -> ExitCode {", edited), "utf-8")
-        edit = engine.build(project, *arguments)
-        assert edit.status == 0, edit.log + edit.errors
-        assert edit.step("cargo chef cook").cached if name == "ours" else True
-        for step in cold.steps:
-            if step.seconds >= 2:
-                print(f"{name}: {step.seconds:5.0f} s  {step.name[:70]!r}", file=sys.stderr)
-        sizes = {platform: engine.pull(image, platform).content for platform in engine.platforms(image)}
-    return cold.seconds, edit.seconds, sizes
+        folder = Path(temporary)
+        contestant = Floor(folder, memory) if name == "floor" else Contestant(name, folder, memory)
+        for scenario in scenarios:
+            if (name == "floor" and scenario not in LIKE_FLOOR) or (name == "qemu" and scenario != "one"):
+                continue
+            method = {"import": "import_", "cache": "cache_"}.get(scenario, scenario)
+            measure: Callable[[], dict[str, Any]] = getattr(contestant, method)
+            load = os.getloadavg()[0]
+            result = measure()
+            stamp = datetime.now(timezone.utc).isoformat(timespec="seconds")
+            entry = {"time": stamp, "round": round_, "contestant": name, "scenario": scenario, "load": load, **result}
+            record(entry)
+            print(
+                f"{round_} {name:>12} {scenario:>10} {result['seconds']:7.1f} s  {result['peak'] / 1e6:6.0f} MB",
+                flush=True,
+            )
 
 
 def main() -> None:
-    """Run the rounds and print the table."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 1
-    results: dict[str, list[tuple[float, float, dict[str, int]]]] = {name: [] for name in NAMES}
-    for _ in range(rounds):
-        for name in NAMES:
-            results[name].append(once(name))
-            print(f"{name}: {results[name][-1]}", file=sys.stderr)
-    print(f"{os.cpu_count()} cores, {rounds} round(s), load at the end {os.getloadavg()[0]:.1f}\n")
-    print("| | first build | after an edit | " + " | ".join(PLATFORMS.split(",")) + " |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    for name, runs in results.items():
-        cold, edit = (statistics.median(run[i] for run in runs) for i in (0, 1))
-        sizes = " | ".join(f"{runs[0][2][platform] / 1e6:.1f} MB" for platform in PLATFORMS.split(","))
-        print(f"| {NAMES[name]} | {cold:.0f} s | {edit:.0f} s ({edit / cold:.0%}) | {sizes} |")
+    """Run the rounds."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default=",".join(CONTESTANTS), help="contestants, separated by commas")
+    parser.add_argument("--scenarios", default=",".join(SCENARIOS), help="scenarios, separated by commas")
+    parser.add_argument("--more", action="store_true", help="add to the results of an earlier run")
+    options = parser.parse_args()
+    if not options.more:
+        RESULTS.unlink(missing_ok=True)
+    for round_ in range(1, options.rounds + 1):
+        for name in options.only.split(","):
+            take(name, [scenario for scenario in SCENARIOS if scenario in options.scenarios.split(",")], round_)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -222,3 +223,20 @@ def test_shellcheck_has_nothing_to_say_of_the_copied_scripts(everything: Path) -
             check=False,
         )
         assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize(
+    ("cores", "kib", "jobs"), [(16, 4_000_000, 3), (2, 24_000_000, 2), (8, 8_388_608, 8), (4, 500_000, 1)]
+)
+def test_memory_bounds_the_compilers(project: Path, tmp_path: Path, cores: int, kib: int, jobs: int) -> None:
+    """A builder of 16 cores and 4 GB must not start 16 of them."""
+    text = (project / "Dockerfile").read_text(encoding="utf-8")
+    (script,) = re.findall(r"^COPY .*/build-jobs\n((?:.*\n)*?)EOF\n", text, re.MULTILINE)
+    (tmp_path / "meminfo").write_text(f"MemTotal:       {kib} kB\nMemFree:        1 kB\n", encoding="utf-8")
+    (tmp_path / "nproc").write_text(f"#!/bin/sh\necho {cores}\n", encoding="utf-8")
+    (tmp_path / "nproc").chmod(0o755)
+    result = subprocess.run(
+        ["sh"], input=script.replace("/proc/meminfo", str(tmp_path / "meminfo")),
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert result.stdout == f"{jobs}\n"

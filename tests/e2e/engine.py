@@ -17,6 +17,7 @@ import shutil
 import socket
 import subprocess
 import tarfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -24,11 +25,11 @@ import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 REGISTRY = os.environ.get("E2E_REGISTRY", "127.0.0.1:5000")
 NETWORK = os.environ.get("E2E_NETWORK", "")
@@ -123,10 +124,61 @@ def bake(
     return _build(project, ["bake", *files, "--file", str(override), "--progress", "rawjson", *arguments], env or {})
 
 
-def build(project: Path, *arguments: str) -> Build:
+def build(project: Path, *arguments: str, env: dict[str, str] | None = None) -> Build:
     """Run `docker buildx build` in a project."""
     network = ["--network", NETWORK] if NETWORK else []
-    return _build(project, ["build", *network, "--progress", "rawjson", *arguments, "."], {})
+    return _build(project, ["build", *network, "--progress", "rawjson", *arguments, "."], env or {})
+
+
+class Memory:
+    """A control group for the steps of a build: limits their memory, and tells how much they had at most.
+
+    Without the page cache. Needs root, and an engine that makes its groups itself (`Cgroup Driver: cgroupfs`);
+    otherwise `group` is None, and there are neither limits nor figures.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        """Make the group; the limit is in bytes."""
+        name = f"rust-multiarch-{uuid.uuid4().hex[:8]}"
+        self.peak = 0
+        self.group: Path | None = None
+        self.arguments: list[str] = []
+        # Of the first and of the second version of control groups
+        for folder, self.key, file in (
+            (Path("/sys/fs/cgroup/memory"), "total_rss", "memory.limit_in_bytes"),
+            (Path("/sys/fs/cgroup"), "anon", "memory.max"),
+        ):
+            if os.access(folder / "cgroup.procs", os.W_OK):
+                self.group = folder / name
+                self.group.mkdir()
+                self.arguments = [f"--cgroup-parent=/{name}"]
+                if limit:
+                    (self.group / file).write_text(str(limit))
+                break
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Sample the group ten times a second while the block runs; the result is in `peak`, in bytes."""
+        done = threading.Event()
+        self.peak = 0
+
+        def watch() -> None:
+            while self.group and not done.wait(0.1):
+                lines = dict(line.split() for line in (self.group / "memory.stat").read_text().splitlines())
+                self.peak = max(self.peak, int(lines[self.key]))
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    def enter(self) -> None:
+        """Put the calling process into the group."""
+        if self.group:
+            (self.group / "cgroup.procs").write_text(str(os.getpid()))
 
 
 def copy(project: Path, to: Path) -> Path:
@@ -301,13 +353,22 @@ def platforms(reference: str) -> dict[str, str]:
     return found
 
 
+def manifest(reference: str, platform: str) -> Any:
+    """Return one platform's manifest of a pushed index: its configuration and compressed layers."""
+    repository, _, tag = reference.removeprefix(f"{REGISTRY}/").rpartition(":")
+    found = json.loads(fetch(f"{repository}/manifests/{tag}"))
+    if "manifests" in found:
+        found = json.loads(fetch(f"{repository}/manifests/{platforms(reference)[platform]}"))
+    return found
+
+
 def pull(reference: str, platform: str) -> Image:
     """Return one platform's image of a pushed index."""
     repository = reference.removeprefix(f"{REGISTRY}/").rpartition(":")[0]
-    manifest = json.loads(fetch(f"{repository}/manifests/{platforms(reference)[platform]}"))
-    config = json.loads(fetch(f"{repository}/blobs/{manifest['config']['digest']}"))
+    parts = manifest(reference, platform)
+    config = json.loads(fetch(f"{repository}/blobs/{parts['config']['digest']}"))
     layers = []
-    for layer in manifest["layers"]:
+    for layer in parts["layers"]:
         blob = fetch(f"{repository}/blobs/{layer['digest']}")
         assert layer["mediaType"].endswith(("tar", "gzip")), layer
         layers.append(gzip.decompress(blob) if layer["mediaType"].endswith("gzip") else blob)

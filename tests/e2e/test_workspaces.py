@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from e2e import engine
 from loading import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = pytest.mark.docker
@@ -123,6 +125,27 @@ def test_a_warm_mount_ships_what_the_sources_say(project: Path, tmp_path: Path) 
     assert told() == "older: edited, one, build script"
     write(undeclared, "two", 86400)
     assert told() == "older: edited, two, build script"
+
+
+def test_two_builds_from_scratch_are_equal_and_4_gb_are_enough(
+    project: Path, tmp_path: Path, remark: Callable[[str], None]
+) -> None:
+    """The second build has 4 GB, and as many compilers at a time as a machine of 16 cores would give it then."""
+    small = engine.Memory(limit=4_000_000_000)
+    if not small.group:
+        remark("memory was not limited: that needs root and the cgroupfs driver")
+    digests = []
+    for name, arguments in ("one", []), ("two", ["--build-arg=JOBS=3", *small.arguments]):
+        folder = engine.copy(project, tmp_path / name)
+        result = engine.build(
+            folder, "--no-cache", "--platform", ALL, "--build-arg", f"PLATFORMS={ALL}", "--provenance=false",
+            *arguments,
+            "--output", f"type=oci,dest={tmp_path / name}.tar,rewrite-timestamp=true",
+            "--metadata-file", str(tmp_path / f"{name}.json"), env={"SOURCE_DATE_EPOCH": "1700000000"},
+        )  # fmt: skip
+        assert result.status == 0, result.log + result.errors
+        digests.append(json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8"))["containerimage.digest"])
+    assert digests[0] == digests[1]
 
 
 def test_a_toolchain_file_downloads_no_second_toolchain(project: Path, tmp_path: Path) -> None:

@@ -1,0 +1,180 @@
+"""Write what results.json says as results.md and chart.svg.
+
+    python benchmarks/report.py
+
+Every figure is the median of the rounds. Each ratio is of medians of one run.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).resolve().parent
+NAMES = {
+    "floor": "cargo alone, no Docker",
+    "ours": "this template",
+    "original": "stage per platform, apt-get",
+    "docker-guide": "Docker's guide",
+    "xx": "xx style: clang, lld",
+    "zigbuild": "cargo-zigbuild",
+    "qemu": "compiled under QEMU",
+}
+SCENARIOS = {
+    "cold": "first build",
+    "edit": "after an edit",
+    "dependency": "after a new dependency",
+    "version": "after a new version",
+    "layers": "after an edit, layers only",
+    "import": "after an edit, imported cache",
+    "one": "first build, arm64 alone",
+}
+# name, what is divided by what, at most
+Figures = Callable[[str, str], float]
+RATIOS: list[tuple[str, Callable[[Figures], float], float]] = [
+    ("first build / cargo alone", lambda s: s("ours", "cold") / s("floor", "cold"), 1.25),
+    ("first build / original design", lambda s: s("ours", "cold") / s("original", "cold"), 0.60),
+    ("edit, layers only / first build", lambda s: s("ours", "layers") / s("ours", "cold"), 0.15),
+    ("edit / first build", lambda s: s("ours", "edit") / s("ours", "cold"), 0.08),
+    ("new dependency / first build", lambda s: s("ours", "dependency") / s("ours", "cold"), 0.40),
+    ("first build of three platforms / of one", lambda s: s("ours", "cold") / s("ours", "one"), 2.6),
+    ("exported cache / original design's", lambda s: s("ours", "cache bytes") / s("original", "cache bytes"), 0.60),
+    ("arm64 / compiled under QEMU", lambda s: s("ours", "one") / s("qemu", "one"), 0.10),
+]
+
+
+def medians(results: dict[str, Any]) -> dict[tuple[str, str], float]:
+    """Return contestant and scenario → seconds; with ` bytes` or ` peak` behind the scenario, bytes."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for run in results["runs"]:
+        who, what = run["contestant"], run["scenario"]
+        found.setdefault((who, what), []).append(run["seconds"])
+        if run["peak"]:
+            found.setdefault((who, f"{what} peak"), []).append(run["peak"])
+        if "bytes" in run:
+            found.setdefault((who, f"{what} bytes"), []).append(run["bytes"])
+        for platform, image in run.get("images", {}).items():
+            for kind, size in image.items():
+                found.setdefault((who, f"{platform} {kind}"), []).append(size)
+    return {key: statistics.median(values) for key, values in found.items()}
+
+
+def table(heads: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table with its numbers to the right."""
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """Return the report."""
+    figures = medians(results)
+
+    def cell(who: str, what: str, unit: float = 1, digits: int = 0) -> str:
+        value = figures.get((who, what))
+        return "" if value is None else f"{value / unit:.{digits}f}"
+
+    known = [name for name in NAMES if any(who == name for who, _ in figures)]
+    rounds = max(run["round"] for run in results["runs"])
+    machine = results["machine"]
+    ratios = []
+    for name, ratio, limit in RATIOS:
+        try:
+            value = ratio(lambda who, what: figures[who, what])
+        except KeyError:
+            continue
+        ratios.append([name, f"{value:.3f}", f"{limit:g}", "yes" if value <= limit else "**no**"])
+    over = [value for (who, what), value in figures.items() if who == "ours" and what.endswith("over_base")]
+    if over:
+        ratios.append(
+            ["image over its base, MB", f"{max(over) / 1e6:.2f}", "5", "yes" if max(over) <= 5e6 else "**no**"]
+        )
+    platforms = ["linux/amd64", "linux/arm64", "linux/arm/v7"]
+    sizes = [
+        [
+            NAMES[who],
+            *(
+                f"{cell(who, f'{name} bytes', 1e6, 1)} / {cell(who, f'{name} compressed', 1e6, 1)}"
+                for name in platforms
+            ),
+        ]
+        for who in known
+        if (who, "linux/amd64 bytes") in figures
+    ]
+    return f"""# Measured
+
+Written by `make bench`: medians of {rounds} round(s), alternating, on {machine["cores"]} cores ({machine["cpu"]}),
+{machine["memory"] / 2**30:.0f} GiB, Docker {
+        machine["docker"]
+    }. What is built is the default project, for linux/amd64, linux/arm64 and linux/arm/v7,
+and pushed to a registry on the same machine.
+
+## Ratios
+
+{table(["", "ratio", "at most", "holds"], ratios)}
+## Seconds
+
+{table(["", *SCENARIOS.values()], [[NAMES[who], *(cell(who, what) for what in SCENARIOS)] for who in known])}
+An edit changes what the service answers. "Layers only" is the same after all cache mounts are gone, "imported cache" on
+a builder that has nothing but the exported cache. QEMU compiles one platform.
+
+## Exported cache and memory
+
+{
+        table(
+            ["", "cache, MB compressed", "export, s", "peak memory of the first build, MB"],
+            [
+                [NAMES[who], cell(who, "cache bytes", 1e6), cell(who, "cache"), cell(who, "cold peak", 1e6)]
+                for who in known
+            ],
+        )
+    }
+Memory is that of the processes, without the page cache.
+
+## Images, MB uncompressed / compressed
+
+{table(["", *platforms], sizes)}"""
+
+
+PANELS = [("cold", "First build, three platforms"), ("edit", "After an edit"), ("dependency", "After a new dependency")]
+
+
+def chart(results: dict[str, Any]) -> str:
+    """Return the chart as SVG: seconds of each contestant, a panel for each scenario."""
+    figures = medians(results)
+    bar, gap, label, width = 18, 6, 190, 420
+    parts, y = [], 16
+    for what, title in PANELS:
+        shown = [(name, figures[who, what], who) for who, name in NAMES.items() if (who, what) in figures]
+        if not shown:
+            continue
+        parts.append(f'<text x="0" y="{y}" font-weight="bold">{escape(title)}, seconds</text>')
+        y += 10
+        longest = max(seconds for _, seconds, _ in shown)
+        for name, seconds, who in shown:
+            length = max(1, round(width * seconds / longest))
+            color = {"ours": "#d9480f", "floor": "#adb5bd"}.get(who, "#74a0c8")
+            parts.append(f'<text x="{label - 8}" y="{y + 13}" text-anchor="end">{escape(name)}</text>')
+            parts.append(f'<rect x="{label}" y="{y}" width="{length}" height="{bar}" rx="2" fill="{color}"/>')
+            parts.append(f'<text x="{label + length + 6}" y="{y + 13}">{seconds:.0f}</text>')
+            y += bar + gap
+        y += 22
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-12 -12 {label + width + 72} {y}" '
+        f'font-family="system-ui, sans-serif" font-size="13" fill="#212529" role="img" aria-label="Build times">\n'
+        f'<rect x="-12" y="-12" width="100%" height="100%" fill="#fff"/>\n' + "\n".join(parts) + "\n</svg>\n"
+    )
+
+
+def main() -> None:
+    """Write the report and the chart."""
+    results = json.loads((FOLDER / "results.json").read_text("utf-8"))
+    (FOLDER / "results.md").write_text(markdown(results), "utf-8")
+    (FOLDER / "chart.svg").write_text(chart(results), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
