@@ -171,6 +171,7 @@ FRONTEND = [
     ("          context: .\n", "          context: .\n          file: Dockerfile.frontend\n"),
     ("          pull: true\n", ""),
     ("          no-cache: ${{ github.event_name == 'schedule' }}\n", ""),
+    ("format('type=gha,scope={0}', env.TARGET_BINARY)", "'type=gha,scope=frontend'"),
     ("${{ env.IMAGE }}", "${{ env.IMAGE }}-frontend"),
     ("${{ env.TARGET_BINARY }}", "frontend"),
     (
@@ -257,7 +258,10 @@ def build_edits(workflow: str, answers: dict[str, Any], rust: Edit) -> list[Edit
             f"env:\n  IMAGE: {image}\n  TARGET_BINARY: {binary}\n  PLATFORMS: {platforms}\n",
         ),
         rust,
-        Edit("  SIZE_LIMIT_MB: 100\n", f"  SIZE_LIMIT_MB: {answers['_size_limits'][answers['runtime']]}\n"),
+        Edit(
+            "  SIZE_LIMIT_MB: 100\n",
+            f"  SIZE_LIMIT_MB: {answers['_size_limits'][answers['runtime']][answers['debian_release']]}\n",
+        ),
     ]
     if native:
 

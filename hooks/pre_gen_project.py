@@ -25,7 +25,11 @@ RUST_KEYWORDS = frozenset(
 )
 # Names that cargo refuses or that collide with its output folders, the standard library or the workspace's own crates
 RESERVED_NAMES = frozenset(
-    "alloc bench build core deps examples incremental proc-macro proc_macro service-kit service_kit std test".split(" ")
+    # The last line's are no text for YAML.
+    (
+        "alloc bench build core deps examples incremental proc-macro proc_macro service-kit service_kit std test "
+        "n no null off on y yes"
+    ).split(" ")
 )
 # Names that Windows keeps for devices: a folder of that name cannot be checked out there
 DEVICE_NAMES = frozenset(["aux", "con", "nul", "prn", *(f"{d}{n}" for d in ("com", "lpt") for n in range(1, 10))])
@@ -85,7 +89,7 @@ def check_owner(owner: str) -> list[str]:
     return []
 
 
-def check_namespace(namespace: str, registry: str) -> list[str]:
+def check_namespace(namespace: str, registry: str, owner: str) -> list[str]:
     """Return the problems of the image namespace: an account of the registry, and on ghcr.io what may follow it."""
     if registry == "docker.io":
         # Docker Hub accepts no hyphen, and has but one level.
@@ -102,6 +106,13 @@ def check_namespace(namespace: str, registry: str) -> list[str]:
             (
                 f"image_namespace: {namespace!r} must be a GitHub account in lower case, "
                 "more names may follow after '/', for example 'your-org'"
+            )
+        ]
+    if namespace.partition("/")[0] != owner.lower():
+        return [
+            (
+                f"image_namespace: {namespace!r} is not github_owner's, and the workflow's token may push to no other; "
+                f"take {owner.lower()!r}"
             )
         ]
     return []
@@ -182,7 +193,7 @@ def problems(answers: dict[str, Any]) -> list[str]:
         *one_line("project_description", answers["project_description"], "A small HTTP service"),
         *one_line("author", answers["author"], "Name <mail@example.org>", required=False),
         *check_owner(answers["github_owner"]),
-        *check_namespace(answers["image_namespace"], answers["registry"]),
+        *check_namespace(answers["image_namespace"], answers["registry"], answers["github_owner"]),
         *check_binary(answers["binary_name"], frontend=frontend),
         *check_platforms(answers["platforms"], answers["_platforms"], answers["runtime"], answers["debian_release"]),
         *check_rust_version(answers["rust_version"], answers["debian_release"]),

@@ -102,6 +102,8 @@ BAD = [
     ("platforms", "windows/amd64", "is not one of"),
     ("rust_version", "1.70", "at least 1.86"),
     ("binary_name", "tokio", "name of a dependency"),
+    ("binary_name", "null", "reserved name"),
+    ("binary_name", "yes", "reserved name"),
     ("rust_version", "2.0", "1.N"),
     ("rust_version", "stable", "1.N"),
     ("rust_version", "1.95.", "1.N"),
@@ -121,11 +123,14 @@ def test_a_bad_value_is_one_line_with_value_rule_and_example(
 
 def test_each_registry_has_its_own_namespaces(answers: dict[str, Any]) -> None:
     github = answers | {"registry": "ghcr.io"}
-    for good in ("x", "your-org", "your-org/sub.project_x"):
+    for good in ("your-org", "your-org/sub.project_x"):
         assert pre_gen.problems(github | {"image_namespace": good}) == []
     for bad in ("", "Your-Org", "-x", "a--b", "a_b", "x" * 40, "your-org/", "your-org/Sub", "x/" * 64 + "x"):
         (problem,) = pre_gen.problems(github | {"image_namespace": bad})
         assert problem.startswith(f"image_namespace: {bad!r} must be a GitHub account in lower case")
+    (problem,) = pre_gen.problems(github | {"image_namespace": "other/name"})
+    assert problem.startswith("image_namespace: 'other/name' is not github_owner's")
+    assert problem.endswith("take 'your-org'")
 
 
 @pytest.mark.parametrize(

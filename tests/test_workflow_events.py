@@ -282,12 +282,14 @@ def test_builds_get_their_arguments_and_a_cache_of_their_own(jobs: dict[str, Job
             if "load" in inputs:
                 assert "push" not in inputs
                 scope = f"scope={binary}" + (f"-{inputs['platforms']}" if native else "")
-                assert inputs["cache-from"] == f"type=gha,{scope}"
+                # The weekly build takes nothing that an earlier one made, for either image.
+                assert inputs["cache-from"] == ("" if title.startswith("schedule") else f"type=gha,{scope}")
                 assert inputs["cache-to"] in ("", f"type=gha,mode=max,ignore-error=true,{scope}")
                 # The first build of the week starts from nothing, the second from the first, on the same base.
                 assert ("pull" in inputs) == (binary == "backend")
                 assert (inputs.get("no-cache") == "true") == (title.startswith("schedule") and binary == "backend")
-        assert len({inputs["cache-from"] for inputs in builds(found)}) == len(builds(found))
+        if not title.startswith("schedule"):
+            assert len({inputs["cache-from"] for inputs in builds(found)}) == len(builds(found))
 
 
 def test_what_is_pushed_goes_where_it_belongs(jobs: dict[str, Jobs], answers: dict[str, Any]) -> None:

@@ -210,6 +210,7 @@ def test_tailoring_twice_changes_nothing_more(variant: Path, answers: dict[str, 
         "_size_limits": table["_size_limits"],
         "binary_name": "backend",
         "runtime": "debian-slim",
+        "debian_release": "bookworm",
         "rust_version": "1.95",
     }
     workflow = variant / IMAGE_WORKFLOW
