@@ -40,8 +40,9 @@ matrix: $(VENV)/dev ## Build and run every platform and runtime, and write READM
 	@$(BIN)/pytest tests/e2e/test_platforms.py -k "each_image or every_platform" $(ARGS)
 	@$(BIN)/python tests/e2e/matrix.py
 
-bench: $(VENV)/dev ## Time our build and the design it started from, side by side; ARGS=3 for three rounds
+bench: $(VENV)/dev ## Time our build and its peers side by side; empties the builder's cache. ARGS="--rounds 1 --only floor,ours"
 	@$(BIN)/python benchmarks/run.py $(ARGS)
+	@$(BIN)/python benchmarks/report.py
 
 bump: ## Write the actions' pins of pins.json into all workflows
 	@$(PYTHON) tools/bump.py
