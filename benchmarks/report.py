@@ -69,6 +69,22 @@ def table(heads: list[str], rows: list[list[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def ratios(results: dict[str, Any]) -> str:
+    """Return the table of ratios, with the limit of each and whether it holds; those not measured are left out."""
+    figures = medians(results)
+    rows = []
+    for name, ratio, limit in RATIOS:
+        try:
+            value = ratio(lambda who, what: figures[who, what])
+        except KeyError:
+            continue
+        rows.append([name, f"{value:.3f}", f"{limit:g}", "yes" if value <= limit else "**no**"])
+    over = [value for (who, what), value in figures.items() if who == "ours" and what.endswith("over_base")]
+    if over:
+        rows.append(["image over its base, MB", f"{max(over) / 1e6:.2f}", "5", "yes" if max(over) <= 5e6 else "**no**"])
+    return table(["", "ratio", "at most", "holds"], rows)
+
+
 def markdown(results: dict[str, Any]) -> str:
     """Return the report."""
     figures = medians(results)
@@ -80,18 +96,6 @@ def markdown(results: dict[str, Any]) -> str:
     known = [name for name in NAMES if any(who == name for who, _ in figures)]
     rounds = max(run["round"] for run in results["runs"])
     machine = results["machine"]
-    ratios = []
-    for name, ratio, limit in RATIOS:
-        try:
-            value = ratio(lambda who, what: figures[who, what])
-        except KeyError:
-            continue
-        ratios.append([name, f"{value:.3f}", f"{limit:g}", "yes" if value <= limit else "**no**"])
-    over = [value for (who, what), value in figures.items() if who == "ours" and what.endswith("over_base")]
-    if over:
-        ratios.append(
-            ["image over its base, MB", f"{max(over) / 1e6:.2f}", "5", "yes" if max(over) <= 5e6 else "**no**"]
-        )
     platforms = ["linux/amd64", "linux/arm64", "linux/arm/v7"]
     sizes = [
         [
@@ -114,7 +118,7 @@ and pushed to a registry on the same machine.
 
 ## Ratios
 
-{table(["", "ratio", "at most", "holds"], ratios)}
+{ratios(results)}
 ## Seconds
 
 {table(["", *SCENARIOS.values()], [[NAMES[who], *(cell(who, what) for what in SCENARIOS)] for who in known])}

@@ -217,7 +217,9 @@ class Floor:
 
 def record(entry: dict[str, Any]) -> None:
     """Append a result to the file."""
-    results = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {"machine": describe(), "runs": []}
+    results: dict[str, Any] = (
+        json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {"machine": describe(), "runs": []}
+    )
     results["runs"].append(entry)
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
 
