@@ -1,4 +1,4 @@
-"""Write what results.json says as results.md and chart.svg.
+"""Write what results.json says as results.md, as chart.svg and into README.md.
 
     python benchmarks/report.py
 
@@ -173,9 +173,15 @@ def chart(results: dict[str, Any]) -> str:
     )
 
 
+START, END = "<!-- ratios: written by `make bench` -->\n", "<!-- end of ratios -->\n"
+
+
 def main() -> None:
-    """Write the report and the chart."""
+    """Write the report and the chart, and the ratios into the README."""
     results = json.loads((FOLDER / "results.json").read_text("utf-8"))
+    readme = FOLDER.parent / "README.md"
+    head, _, rest = readme.read_text("utf-8").partition(START)
+    readme.write_text(head + START + ratios(results) + END + rest.partition(END)[2], "utf-8")
     (FOLDER / "results.md").write_text(markdown(results), "utf-8")
     (FOLDER / "chart.svg").write_text(chart(results), "utf-8")
 

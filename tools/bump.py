@@ -1,4 +1,4 @@
-"""Write the pins of pins.json into every workflow: `uses: OWNER/ACTION@COMMIT # VERSION`.
+"""Write the pins of pins.json into every workflow: `uses: OWNER/ACTION@COMMIT # VERSION` and `image: NAME:VERSION`.
 
     python tools/bump.py            rewrite what differs
     python tools/bump.py --check    only tell what differs, exit 1 if anything does
@@ -18,6 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 USES = re.compile(r"(?P<key>\buses: )(?P<action>[\w.-]+/[\w.-]+)(?P<path>[\w./-]*)@\S+(?: # \S+)?")
 
+IMAGE = re.compile(r"(?P<key>\bimage: )(?P<image>[a-z]+\.io/[\w./-]+):\S+")
+
 
 def workflows(root: Path) -> list[Path]:
     """Return the workflows of the template and of this repository."""
@@ -26,12 +28,13 @@ def workflows(root: Path) -> list[Path]:
 
 
 def pin(text: str, pins: dict[str, dict[str, str]]) -> str:
-    """Return a workflow's text with each action at the pinned commit; raise KeyError for one without a pin."""
+    """Return a workflow's text with each action and image as pinned; raise KeyError for one without a pin."""
 
     def replace(match: re.Match[str]) -> str:
         entry = pins[match["action"]]
         return f"{match['key']}{match['action']}{match['path']}@{entry['commit']} # {entry['version']}"
 
+    text = IMAGE.sub(lambda match: f"{match['key']}{match['image']}:{pins[match['image']]['version']}", text)
     return USES.sub(replace, text)
 
 

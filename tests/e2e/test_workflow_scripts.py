@@ -346,7 +346,9 @@ def test_the_second_image_costs_no_second_compilation(bake: Callable[..., Path])
     for build in (service, frontend):
         assert build.status == 0, build.log + build.errors
     compiling = [
-        step for step in service.steps if re.search(r"\b(chef|planner|tools|dependencies|builder|files) \d+/\d+] RUN", step.name)
+        step
+        for step in service.steps
+        if re.search(r"\b(chef|planner|tools|dependencies|builder|files) \d+/\d+] RUN", step.name)
     ]
     assert len(compiling) >= 6
     assert not any(step.cached for step in compiling)
