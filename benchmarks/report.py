@@ -122,8 +122,8 @@ and pushed to a registry on the same machine.
 ## Seconds
 
 {table(["", *SCENARIOS.values()], [[NAMES[who], *(cell(who, what) for what in SCENARIOS)] for who in known])}
-An edit changes what the service answers. "Layers only" is the same after all cache mounts are gone, "imported cache" on
-a builder that has nothing but the exported cache. QEMU compiles one platform.
+An edit changes what the service answers. "Layers only" is the same with cache mounts that nobody used yet,
+"imported cache" on a builder that has nothing but the exported cache. QEMU compiles one platform.
 
 ## Exported cache and memory
 
