@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).resolve().parent
+sys.path.insert(0, str(FOLDER.parent / "tests"))
+
+from e2e import matrix  # noqa: E402
+
 NAMES = {
     "floor": "cargo alone, no Docker",
     "ours": "this template",
@@ -63,12 +68,6 @@ def medians(results: dict[str, Any]) -> dict[tuple[str, str], float]:
     return {key: statistics.median(values) for key, values in found.items()}
 
 
-def table(heads: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table with its numbers to the right."""
-    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
 def ratios(results: dict[str, Any]) -> str:
     """Return the table of ratios, with the limit of each and whether it holds; those not measured are left out."""
     figures = medians(results)
@@ -82,7 +81,7 @@ def ratios(results: dict[str, Any]) -> str:
     over = [value for (who, what), value in figures.items() if who == "ours" and what.endswith("over_base")]
     if over:
         rows.append(["image over its base, MB", f"{max(over) / 1e6:.2f}", "5", "yes" if max(over) <= 5e6 else "**no**"])
-    return table(["", "ratio", "at most", "holds"], rows)
+    return matrix.markdown(["", "ratio", "at most", "holds"], rows)
 
 
 def markdown(results: dict[str, Any]) -> str:
@@ -121,14 +120,14 @@ and pushed to a registry on the same machine.
 {ratios(results)}
 ## Seconds
 
-{table(["", *SCENARIOS.values()], [[NAMES[who], *(cell(who, what) for what in SCENARIOS)] for who in known])}
+{matrix.markdown(["", *SCENARIOS.values()], [[NAMES[who], *(cell(who, what) for what in SCENARIOS)] for who in known])}
 An edit changes what the service answers. "Layers only" is the same with cache mounts that nobody used yet,
 "imported cache" on a builder that has nothing but the exported cache. QEMU compiles one platform.
 
 ## Exported cache and memory
 
 {
-        table(
+        matrix.markdown(
             ["", "cache, MB compressed", "export, s", "peak memory of the first build, MB"],
             [
                 [NAMES[who], cell(who, "cache bytes", 1e6), cell(who, "cache"), cell(who, "cold peak", 1e6)]
@@ -140,7 +139,7 @@ Memory is that of the processes, without the page cache.
 
 ## Images, MB uncompressed / compressed
 
-{table(["", *platforms], sizes)}"""
+{matrix.markdown(["", *platforms], sizes)}"""
 
 
 PANELS = [("cold", "First build, three platforms"), ("edit", "After an edit"), ("dependency", "After a new dependency")]
@@ -179,9 +178,7 @@ START, END = "<!-- ratios: written by `make bench` -->\n", "<!-- end of ratios -
 def main() -> None:
     """Write the report and the chart, and the ratios into the README."""
     results = json.loads((FOLDER / "results.json").read_text("utf-8"))
-    readme = FOLDER.parent / "README.md"
-    head, _, rest = readme.read_text("utf-8").partition(START)
-    readme.write_text(head + START + ratios(results) + END + rest.partition(END)[2], "utf-8")
+    matrix.write(START, END, ratios(results))
     (FOLDER / "results.md").write_text(markdown(results), "utf-8")
     (FOLDER / "chart.svg").write_text(chart(results), "utf-8")
 

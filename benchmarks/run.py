@@ -24,15 +24,12 @@ import time
 import uuid
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 from e2e import engine  # noqa: E402
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 RESULTS = ROOT / "benchmarks" / "results.json"
 THREE = "linux/amd64,linux/arm64,linux/arm/v7"
@@ -45,7 +42,6 @@ TARGETS = {
 CONTESTANTS = ["floor", "ours", "original", "docker-guide", "xx", "zigbuild", "qemu"]
 # In this order: each starts from what the one before left.
 SCENARIOS = ["cold", "edit", "dependency", "version", "layers", "cache", "import", "one"]
-LIKE_FLOOR = {"cold", "edit", "dependency", "version", "one"}
 
 
 def generate(folder: Path) -> Path:
@@ -79,7 +75,32 @@ def bump_version(project: Path) -> None:
 
 
 class Contestant:
-    """A Dockerfile, taken through the scenarios."""
+    """A way to build the project, taken through the scenarios that it has."""
+
+    project: Path
+
+    def build(self, *arguments: str, platforms: str = THREE) -> dict[str, Any]:
+        """Build; return at least the seconds, and the peak of memory in bytes."""
+        raise NotImplementedError
+
+    def edit(self) -> dict[str, Any]:
+        """Rebuild after an edit of the service, on the machine that built before."""
+        edit(self.project)
+        return self.build()
+
+    def dependency(self) -> dict[str, Any]:
+        """Rebuild after adding a crate."""
+        add_dependency(self.project)
+        return self.build()
+
+    def version(self) -> dict[str, Any]:
+        """Rebuild after a new version of the workspace."""
+        bump_version(self.project)
+        return self.build()
+
+
+class Dockerfile(Contestant):
+    """A Dockerfile: ours, or a peer's."""
 
     def __init__(self, name: str, folder: Path, memory: engine.Memory) -> None:
         """Generate the project and put the Dockerfile next to it, with cache mounts that nobody used yet."""
@@ -89,16 +110,14 @@ class Contestant:
             shutil.copy(ROOT / "benchmarks" / "peers" / f"{name}.Dockerfile", project / "Dockerfile")
         self.project = engine.copy(project, folder / name)
         self.image = f"{engine.REGISTRY}/bench/{name}-{uuid.uuid4().hex[:8]}:latest"
-        self.cache = f"{engine.REGISTRY}/bench/cache-{name}-{uuid.uuid4().hex[:8]}:latest"
-        self.platforms = ONE if name == "qemu" else THREE
+        self.exported = f"{engine.REGISTRY}/bench/cache-{name}-{uuid.uuid4().hex[:8]}:latest"
 
-    def build(self, *arguments: str, platforms: str = "") -> dict[str, Any]:
+    def build(self, *arguments: str, platforms: str = THREE) -> dict[str, Any]:
         """Build and push; return the seconds, those of the longest steps, and the peak of memory in bytes."""
-        platforms = platforms or self.platforms
         with self.memory.watched():
             build = engine.build(
-                self.project, "--platform", platforms, "--build-arg", f"PLATFORMS={platforms}", "--tag", self.image,
-                "--push", "--provenance=false", *self.memory.arguments, *arguments,
+                self.project, "--tag", self.image, "--push", "--provenance=false", *self.memory.arguments, *arguments,
+                platforms=platforms,
             )  # fmt: skip
         assert build.status == 0, f"{self.name}: {build.log[-3000:]}{build.errors}"
         steps = {step.name: step.seconds for step in build.steps if step.seconds >= 5}
@@ -118,21 +137,6 @@ class Contestant:
             }
         return result
 
-    def edit(self) -> dict[str, Any]:
-        """Rebuild after an edit of the service, on the machine that built before."""
-        edit(self.project)
-        return self.build()
-
-    def dependency(self) -> dict[str, Any]:
-        """Rebuild after adding a crate."""
-        add_dependency(self.project)
-        return self.build()
-
-    def version(self) -> dict[str, Any]:
-        """Rebuild after a new version of the workspace."""
-        bump_version(self.project)
-        return self.build()
-
     def layers(self) -> dict[str, Any]:
         """Rebuild after an edit, with the layers but with cache mounts that nobody used yet.
 
@@ -142,11 +146,10 @@ class Contestant:
         edit(self.project)
         return self.build()
 
-    def cache_(self) -> dict[str, Any]:
+    def cache(self) -> dict[str, Any]:
         """Export the cache; return its compressed bytes as well."""
-        result = self.build(f"--cache-to=type=registry,ref={self.cache},mode=max")
-        repository, _, tag = self.cache.removeprefix(f"{engine.REGISTRY}/").rpartition(":")
-        found = json.loads(engine.fetch(f"{repository}/manifests/{tag}"))
+        result = self.build(f"--cache-to=type=registry,ref={self.exported},mode=max")
+        found = engine.tagged(self.exported)
         blobs = {blob["digest"]: blob["size"] for blob in found.get("manifests") or found["layers"]}
         return {**result, "bytes": sum(blobs.values())}
 
@@ -154,7 +157,7 @@ class Contestant:
         """Rebuild after an edit on a machine that has nothing but the exported cache."""
         subprocess.run(["docker", "buildx", "prune", "--all", "--force"], check=True, capture_output=True)
         edit(self.project)
-        return self.build(f"--cache-from=type=registry,ref={self.cache}")
+        return self.build(f"--cache-from=type=registry,ref={self.exported}")
 
     def one(self) -> dict[str, Any]:
         """Build one foreign platform from nothing."""
@@ -162,7 +165,7 @@ class Contestant:
         return self.build("--no-cache", platforms=ONE)
 
 
-class Floor:
+class Floor(Contestant):
     """Cargo alone, no Docker: the same workspace, profile and targets, with all tools installed."""
 
     def __init__(self, folder: Path, memory: engine.Memory) -> None:
@@ -170,7 +173,7 @@ class Floor:
         self.memory, self.target = memory, folder / "target"
         self.project = generate(folder)
 
-    def build(self, platforms: str = THREE) -> dict[str, Any]:
+    def build(self, *arguments: str, platforms: str = THREE) -> dict[str, Any]:
         """Run cargo; return the seconds and the peak of memory in bytes."""
         targets = [argument for name in platforms.split(",") for argument in ("--target", TARGETS[name])]
         environment = {
@@ -181,7 +184,7 @@ class Floor:
         start = time.monotonic()
         with self.memory.watched():
             result = subprocess.run(
-                ["cargo", "+1.95.0", "build", "--release", "--locked", "--bin", "backend", *targets],
+                ["cargo", "+1.95.0", "build", "--release", "--locked", "--bin", "backend", *targets, *arguments],
                 cwd=self.project, env={**os.environ, **environment}, preexec_fn=self.memory.enter,
                 capture_output=True, text=True, check=False,
             )  # fmt: skip
@@ -193,25 +196,10 @@ class Floor:
         """Build from nothing but downloaded crates."""
         return self.build()
 
-    def edit(self) -> dict[str, Any]:
-        """Rebuild after an edit of the service."""
-        edit(self.project)
-        return self.build()
-
-    def dependency(self) -> dict[str, Any]:
-        """Rebuild after adding a crate."""
-        add_dependency(self.project)
-        return self.build()
-
-    def version(self) -> dict[str, Any]:
-        """Rebuild after a new version of the workspace."""
-        bump_version(self.project)
-        return self.build()
-
     def one(self) -> dict[str, Any]:
         """Build one foreign platform from nothing."""
         shutil.rmtree(self.target)
-        return self.build(ONE)
+        return self.build(platforms=ONE)
 
 
 def record(entry: dict[str, Any]) -> None:
@@ -247,12 +235,12 @@ def take(name: str, scenarios: list[str], round_: int) -> None:
     memory = engine.Memory()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        contestant = Floor(folder, memory) if name == "floor" else Contestant(name, folder, memory)
+        contestant = Floor(folder, memory) if name == "floor" else Dockerfile(name, folder, memory)
         for scenario in scenarios:
-            if (name == "floor" and scenario not in LIKE_FLOOR) or (name == "qemu" and scenario != "one"):
+            # `import` is no name in Python. Cargo alone has neither layers nor an exported cache.
+            measure = getattr(contestant, "import_" if scenario == "import" else scenario, None)
+            if not measure or (name == "qemu" and scenario != "one"):
                 continue
-            method = {"import": "import_", "cache": "cache_"}.get(scenario, scenario)
-            measure: Callable[[], dict[str, Any]] = getattr(contestant, method)
             load = os.getloadavg()[0]
             result = measure()
             stamp = datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -124,10 +124,12 @@ def bake(
     return _build(project, ["bake", *files, "--file", str(override), "--progress", "rawjson", *arguments], env or {})
 
 
-def build(project: Path, *arguments: str, env: dict[str, str] | None = None) -> Build:
-    """Run `docker buildx build` in a project."""
-    network = ["--network", NETWORK] if NETWORK else []
-    return _build(project, ["build", *network, "--progress", "rawjson", *arguments, "."], env or {})
+def build(project: Path, *arguments: str, platforms: str = "", env: dict[str, str] | None = None) -> Build:
+    """Run `docker buildx build` in a project; for the platforms named, by one builder that compiles for all of them."""
+    options = ["--network", NETWORK] if NETWORK else []
+    if platforms:
+        options += ["--platform", platforms, "--build-arg", f"PLATFORMS={platforms}"]
+    return _build(project, ["build", *options, "--progress", "rawjson", *arguments, "."], env or {})
 
 
 class Memory:
@@ -316,6 +318,11 @@ class Image:
     layers: list[bytes] = field(repr=False)
 
     @property
+    def size(self) -> int:
+        """Uncompressed bytes of all layers, as tar archives."""
+        return sum(len(layer) for layer in self.layers)
+
+    @property
     def content(self) -> int:
         """Bytes of the files in all layers: without tar's headers and padding, as `docker images` counts."""
         return sum(content(layer) for layer in self.layers)
@@ -338,12 +345,16 @@ def content(layer: bytes) -> int:
         return sum(member.size for member in tar)
 
 
+def tagged(reference: str) -> Any:
+    """Return what was pushed under a tag: an index, or a single manifest."""
+    repository, _, tag = reference.removeprefix(f"{REGISTRY}/").rpartition(":")
+    return json.loads(fetch(f"{repository}/manifests/{tag}"))
+
+
 def platforms(reference: str) -> dict[str, str]:
     """Return platform → manifest digest of a pushed index; attestations left out."""
-    repository, _, tag = reference.removeprefix(f"{REGISTRY}/").rpartition(":")
-    index = json.loads(fetch(f"{repository}/manifests/{tag}"))
     found = {}
-    for manifest in index["manifests"]:
+    for manifest in tagged(reference)["manifests"]:
         platform = manifest["platform"]
         parts = [platform["os"], platform["architecture"], platform.get("variant", "")]
         if platform["os"] == "unknown":
@@ -355,11 +366,8 @@ def platforms(reference: str) -> dict[str, str]:
 
 def manifest(reference: str, platform: str) -> Any:
     """Return one platform's manifest of a pushed index: its configuration and compressed layers."""
-    repository, _, tag = reference.removeprefix(f"{REGISTRY}/").rpartition(":")
-    found = json.loads(fetch(f"{repository}/manifests/{tag}"))
-    if "manifests" in found:
-        found = json.loads(fetch(f"{repository}/manifests/{platforms(reference)[platform]}"))
-    return found
+    repository = reference.removeprefix(f"{REGISTRY}/").rpartition(":")[0]
+    return json.loads(fetch(f"{repository}/manifests/{platforms(reference)[platform]}"))
 
 
 def pull(reference: str, platform: str) -> Image:

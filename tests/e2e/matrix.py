@@ -57,15 +57,30 @@ def save(record: Record) -> None:
     RECORD.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
 
 
+def markdown(heads: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table with all but its first column to the right."""
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def write(start: str, end: str, text: str) -> None:
+    """Put a text between two markers of README.md, which must stand there once."""
+    readme = ROOT / "README.md"
+    pattern = re.escape(start) + ".*?" + re.escape(end)
+    new, count = re.subn(pattern, lambda _: start + text + end, readme.read_text(encoding="utf-8"), flags=re.DOTALL)
+    if count != 1:
+        raise SystemExit(f"{readme}: {start.strip()!r} and its end stand there {count} times")
+    readme.write_text(new, encoding="utf-8")
+
+
 def render(table: dict[str, Any], record: Record) -> str:
     """Return the matrix as a Markdown table."""
     shown = cells(table, record)
     heads = [f"{runtime} {release}" for runtime, release in columns(table)]
-    lines = [["platform", *heads], ["---", *["---:"] * len(heads)]]
-    lines += [
+    rows = [
         [name, *(shown[name, runtime, release] for runtime, release in columns(table))] for name in table["_platforms"]
     ]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return markdown(["platform", *heads], rows)
 
 
 def read(readme: str) -> dict[Cell, str]:
@@ -83,13 +98,9 @@ def read(readme: str) -> dict[Cell, str]:
 def main() -> None:
     """Write the matrix into README.md."""
     table = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    pattern = re.escape(START) + ".*?" + re.escape(END)
-    new, count = re.subn(pattern, lambda _: START + render(table, load()) + END, text, flags=re.DOTALL)
-    if count != 1:
-        raise SystemExit(f"{readme}: the matrix's markers stand there {count} times")
-    readme.write_text(new, encoding="utf-8")
+    if not RECORD.exists():
+        raise SystemExit("nothing was run yet: run `make matrix`")
+    write(START, END, render(table, load()))
 
 
 if __name__ == "__main__":

@@ -31,6 +31,8 @@ pytestmark = [
     pytest.mark.skipif(not engine.registry_answers(), reason=f"no registry at {engine.REGISTRY}"),
 ]
 
+# Bytes of the files in all layers. The workflow's own limits allow for base images that are larger than these here.
+LIMITS = {"debian-slim": 100_000_000, "distroless": 35_000_000, "scratch": 6_000_000}
 DEFAULT = ["linux/amd64", "linux/arm64", "linux/arm/v7"]
 BASES = {
     ("debian-slim", "bookworm"): "debian:bookworm-slim",
@@ -194,13 +196,13 @@ def test_each_image_runs(built: Built) -> None:
             assert server.stop()[0] == 0, platform
 
 
-def test_each_image_is_what_its_runtime_promises(built: Built, table: dict[str, Any], record: matrix.Record) -> None:
+def test_each_image_is_what_its_runtime_promises(built: Built, record: matrix.Record) -> None:
     runtime, release = built.combination.runtime, built.combination.release
     ran = record.setdefault(runtime, {}).setdefault(release, {})
     for platform in built.platforms:
         image = engine.pull(built.image, platform)
         print(f"\n{built.combination} {platform}: {image.content / 1e6:.1f} MB")
-        assert image.content < table["_size_limits"][runtime][release] * 1_000_000, platform
+        assert image.content < LIMITS[runtime], platform
         ran[platform] = None if built.stand_in else image.content
 
         config = image.config["config"]
@@ -284,7 +286,7 @@ def test_the_frontend_runs_without_debian(
             elf = ELFFile(io.BytesIO(pulled.file(f"usr/local/bin/{binary}")))
             assert (elf["e_machine"], elf.elfclass) == MACHINES[platform]
             assert is_static(elf) == (combination.runtime == "scratch"), (binary, platform)
-            assert pulled.content < table["_size_limits"][combination.runtime][combination.release] * 1_000_000, (
+            assert pulled.content < LIMITS[combination.runtime], (
                 binary,
                 platform,
             )
@@ -314,13 +316,12 @@ def test_c_dependencies_cross_compile_and_run(
     image = f"{engine.repository('c-deps')}:{runtime}"
     build = engine.build(
         workspace,
-        f"--platform={','.join(platforms)}",
-        f"--build-arg=PLATFORMS={','.join(platforms)}",
         "--build-arg=TARGET_BINARY=c-deps",
         # What is shown does not depend on it, and C is compiled in a third of the time.
         "--build-arg=PROFILE=dev",
         f"--tag={image}",
         "--push",
+        platforms=",".join(platforms),
     )
     assert build.status == 0, build.log + build.errors
     for platform in platforms:

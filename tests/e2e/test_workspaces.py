@@ -56,10 +56,7 @@ def test_no_stub_is_shipped(project: Path, tmp_path: Path) -> None:
     for said in ("first", "second"):
         main = workspace / "crates" / "traps" / "src" / "main.rs"
         main.write_text(main.read_text(encoding="utf-8").replace("first", said), encoding="utf-8")
-        result = engine.build(
-            workspace, "--platform", ALL, "--build-arg", f"PLATFORMS={ALL}", "--build-arg", "TARGET_BINARY=traps",
-            "--tag", image, "--push",
-        )  # fmt: skip
+        result = engine.build(workspace, "--build-arg", "TARGET_BINARY=traps", "--tag", image, "--push", platforms=ALL)
         assert result.status == 0, result.log + result.errors
         for platform in ALL.split(","):
             told = engine.run(image, platform=platform)
@@ -138,10 +135,10 @@ def test_two_builds_from_scratch_are_equal_and_4_gb_are_enough(
     for name, arguments in ("one", []), ("two", ["--build-arg=JOBS=3", *small.arguments]):
         folder = engine.copy(project, tmp_path / name)
         result = engine.build(
-            folder, "--no-cache", "--platform", ALL, "--build-arg", f"PLATFORMS={ALL}", "--provenance=false",
-            *arguments,
+            folder, "--no-cache", "--provenance=false", *arguments,
             "--output", f"type=oci,dest={tmp_path / name}.tar,rewrite-timestamp=true",
-            "--metadata-file", str(tmp_path / f"{name}.json"), env={"SOURCE_DATE_EPOCH": "1700000000"},
+            "--metadata-file", str(tmp_path / f"{name}.json"), platforms=ALL,
+            env={"SOURCE_DATE_EPOCH": "1700000000"},
         )  # fmt: skip
         assert result.status == 0, result.log + result.errors
         digests.append(json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8"))["containerimage.digest"])
