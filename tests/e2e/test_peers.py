@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.docker
 
 PEERS = sorted(path.name.removesuffix(".Dockerfile") for path in (ROOT / "benchmarks" / "peers").iterdir())
-ALL = "linux/amd64,linux/arm64,linux/arm/v7"
+# The benchmark itself builds three platforms with each, and stops if one fails.
+FOREIGN = "linux/arm64"
 
 
 @pytest.mark.parametrize("peer", PEERS)
@@ -28,10 +29,8 @@ def test_each_peer_builds_an_image_that_runs(peer: str, tmp_path: Path) -> None:
     shutil.copy(ROOT / "benchmarks" / "peers" / f"{peer}.Dockerfile", workspace / "Dockerfile")
     project = engine.copy(workspace, tmp_path / peer)
 
-    platforms = "linux/arm64" if peer == "qemu" else ALL
     image = engine.repository(f"peer-{peer}")
-    result = engine.build(project, "--build-arg", "TARGET_BINARY=traps", "--tag", image, "--push", platforms=platforms)
+    result = engine.build(project, "--build-arg", "TARGET_BINARY=traps", "--tag", image, "--push", platforms=FOREIGN)
     assert result.status == 0, result.log + result.errors
-    for platform in platforms.split(","):
-        told = engine.run(image, platform=platform)
-        assert told.stdout == "first: library, proc-macro, build script\n", (platform, told)
+    told = engine.run(image, platform=FOREIGN)
+    assert told.stdout == "first: library, proc-macro, build script\n", told
