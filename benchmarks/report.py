@@ -52,8 +52,8 @@ RATIOS: list[tuple[str, Callable[[Figures], float], float]] = [
 ]
 
 
-def medians(results: dict[str, Any]) -> dict[tuple[str, str], float]:
-    """Return contestant and scenario → seconds; with ` bytes` or ` peak` behind the scenario, bytes."""
+def measured(results: dict[str, Any]) -> dict[tuple[str, str], list[float]]:
+    """Return contestant and scenario → seconds of each round; with ` bytes` or ` peak` behind the scenario, bytes."""
     found: dict[tuple[str, str], list[float]] = {}
     for run in results["runs"]:
         who, what = run["contestant"], run["scenario"]
@@ -65,35 +65,54 @@ def medians(results: dict[str, Any]) -> dict[tuple[str, str], float]:
         for platform, image in run.get("images", {}).items():
             for kind, size in image.items():
                 found.setdefault((who, f"{platform} {kind}"), []).append(size)
-    return {key: statistics.median(values) for key, values in found.items()}
+    return found
+
+
+def medians(results: dict[str, Any]) -> dict[tuple[str, str], float]:
+    """Return the medians of what was measured."""
+    return {key: statistics.median(values) for key, values in measured(results).items()}
 
 
 def ratios(results: dict[str, Any]) -> str:
-    """Return the table of ratios, with the limit of each and whether it holds; those not measured are left out."""
-    figures = medians(results)
+    """Return the table of ratios, with the limit of each and whether it holds; those not measured are left out.
+
+    The rounds are those of the figure that has fewer.
+    """
+    figures = measured(results)
     rows = []
     for name, ratio, limit in RATIOS:
+        rounds: list[int] = []
+
+        def median(who: str, what: str, rounds: list[int] = rounds) -> float:
+            rounds.append(len(figures[who, what]))
+            return statistics.median(figures[who, what])
+
         try:
-            value = ratio(lambda who, what: figures[who, what])
+            value = ratio(median)
         except KeyError:
             continue
-        rows.append([name, f"{value:.3f}", f"{limit:g}", "yes" if value <= limit else "**no**"])
-    over = [value for (who, what), value in figures.items() if who == "ours" and what.endswith("over_base")]
+        rows.append([name, f"{value:.3f}", f"{limit:g}", "yes" if value <= limit else "**no**", str(min(rounds))])
+    over = [values for (who, what), values in figures.items() if who == "ours" and what.endswith("over_base")]
     if over:
-        rows.append(["image over its base, MB", f"{max(over) / 1e6:.2f}", "5", "yes" if max(over) <= 5e6 else "**no**"])
-    return matrix.markdown(["", "ratio", "at most", "holds"], rows)
+        most = max(map(max, over))
+        holds = "yes" if most <= 5e6 else "**no**"
+        rows.append(["image over its base, MB", f"{most / 1e6:.2f}", "5", holds, str(len(over[0]))])
+    return matrix.markdown(["", "ratio", "at most", "holds", "rounds"], rows)
 
 
 def markdown(results: dict[str, Any]) -> str:
     """Return the report."""
-    figures = medians(results)
+    figures = measured(results)
+    rounds = max(len(values) for values in figures.values())
 
     def cell(who: str, what: str, unit: float = 1, digits: int = 0) -> str:
-        value = figures.get((who, what))
-        return "" if value is None else f"{value / unit:.{digits}f}"
+        values = figures.get((who, what), [])
+        if not values:
+            return ""
+        text = f"{statistics.median(values) / unit:.{digits}f}"
+        return text if len(values) == rounds else f"{text} ({len(values)})"
 
     known = [name for name in NAMES if any(who == name for who, _ in figures)]
-    rounds = max(run["round"] for run in results["runs"])
     machine = results["machine"]
     platforms = ["linux/amd64", "linux/arm64", "linux/arm/v7"]
     sizes = [
@@ -107,13 +126,12 @@ def markdown(results: dict[str, Any]) -> str:
         for who in known
         if (who, "linux/amd64 bytes") in figures
     ]
+    hardware = f"{machine['cores']} cores ({machine['cpu']}), {machine['memory'] / 2**30:.0f} GiB"
     return f"""# Measured
 
-Written by `make bench`: medians of {rounds} round(s), alternating, on {machine["cores"]} cores ({machine["cpu"]}),
-{machine["memory"] / 2**30:.0f} GiB, Docker {
-        machine["docker"]
-    }. What is built is the default project, for linux/amd64, linux/arm64 and linux/arm/v7,
-and pushed to a registry on the same machine.
+Written by `make bench`: medians of {rounds} rounds, or of as many as stand behind a figure in parentheses.
+On {hardware}, Docker {machine["docker"]}. What is built is the default project, for
+linux/amd64, linux/arm64 and linux/arm/v7, and pushed to a registry on the same machine.
 
 ## Ratios
 

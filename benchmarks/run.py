@@ -42,6 +42,31 @@ TARGETS = {
 CONTESTANTS = ["floor", "ours", "original", "docker-guide", "xx", "zigbuild", "qemu"]
 # In this order: each starts from what the one before left.
 SCENARIOS = ["cold", "edit", "dependency", "version", "layers", "cache", "import", "one"]
+# apt keeps no archives in the images on Docker Hub. Stand-ins for them may lack that setting, and then whoever runs
+# apt-get without a clean would look worse than with those.
+CLEAN = """FROM {base}
+COPY <<EOF /etc/apt/apt.conf.d/docker-clean
+DPkg::Post-Invoke {{ "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/*.bin || true"; }};
+APT::Update::Post-Invoke {{ "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/*.bin || true"; }};
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
+EOF
+"""
+# Base image → platforms it is used for
+BASES = {"lukemathwalker/cargo-chef:latest-rust-1.95-bookworm": "", "debian:bookworm-slim": THREE}
+
+
+def clean_bases() -> list[str]:
+    """Make the base images of all contestants apt-clean; return the arguments that put them in place of those."""
+    arguments = []
+    with tempfile.TemporaryDirectory() as folder:
+        for base, platforms in BASES.items():
+            (Path(folder) / "Dockerfile").write_text(CLEAN.format(base=base), "utf-8")
+            name = f"bench/{base.replace('/', '-')}"
+            build = engine.build(Path(folder), "--tag", name, "--load", platforms=platforms)
+            assert build.status == 0, build.log + build.errors
+            arguments.append(f"--build-context={base}=docker-image://{name}")
+    return arguments
 
 
 def generate(folder: Path) -> Path:
@@ -102,9 +127,9 @@ class Contestant:
 class Dockerfile(Contestant):
     """A Dockerfile: ours, or a peer's."""
 
-    def __init__(self, name: str, folder: Path, memory: engine.Memory) -> None:
+    def __init__(self, name: str, folder: Path, memory: engine.Memory, bases: list[str]) -> None:
         """Generate the project and put the Dockerfile next to it, with cache mounts that nobody used yet."""
-        self.name, self.memory = name, memory
+        self.name, self.memory, self.bases = name, memory, bases
         project = generate(folder / "generated")
         if name != "ours":
             shutil.copy(ROOT / "benchmarks" / "peers" / f"{name}.Dockerfile", project / "Dockerfile")
@@ -116,8 +141,8 @@ class Dockerfile(Contestant):
         """Build and push; return the seconds, those of the longest steps, and the peak of memory in bytes."""
         with self.memory.watched():
             build = engine.build(
-                self.project, "--tag", self.image, "--push", "--provenance=false", *self.memory.arguments, *arguments,
-                platforms=platforms,
+                self.project, "--tag", self.image, "--push", "--provenance=false", *self.memory.arguments, *self.bases,
+                *arguments, platforms=platforms,
             )  # fmt: skip
         assert build.status == 0, f"{self.name}: {build.log[-3000:]}{build.errors}"
         steps = {step.name: step.seconds for step in build.steps if step.seconds >= 5}
@@ -230,12 +255,12 @@ def describe() -> dict[str, Any]:
     }
 
 
-def take(name: str, scenarios: list[str], round_: int) -> None:
+def take(name: str, scenarios: list[str], round_: int, bases: list[str]) -> None:
     """Take one contestant through the scenarios."""
     memory = engine.Memory()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        contestant = Floor(folder, memory) if name == "floor" else Dockerfile(name, folder, memory)
+        contestant = Floor(folder, memory) if name == "floor" else Dockerfile(name, folder, memory, bases)
         for scenario in scenarios:
             # `import` is no name in Python. Cargo alone has neither layers nor an exported cache.
             measure = getattr(contestant, "import_" if scenario == "import" else scenario, None)
@@ -262,9 +287,10 @@ def main() -> None:
     options = parser.parse_args()
     if not options.more:
         RESULTS.unlink(missing_ok=True)
+    bases = clean_bases()
     for round_ in range(1, options.rounds + 1):
         for name in options.only.split(","):
-            take(name, [scenario for scenario in SCENARIOS if scenario in options.scenarios.split(",")], round_)
+            take(name, [scenario for scenario in SCENARIOS if scenario in options.scenarios.split(",")], round_, bases)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ their own (`host`).
 
 from __future__ import annotations
 
+import atexit
 import base64
 import gzip
 import http.client
@@ -22,7 +23,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -153,6 +154,7 @@ class Memory:
             if os.access(folder / "cgroup.procs", os.W_OK):
                 self.group = folder / name
                 self.group.mkdir()
+                atexit.register(self.remove)
                 self.arguments = [f"--cgroup-parent=/{name}"]
                 if limit:
                     (self.group / file).write_text(str(limit))
@@ -176,6 +178,12 @@ class Memory:
         finally:
             done.set()
             thread.join()
+
+    def remove(self) -> None:
+        """Remove the group, unless something still runs in it."""
+        if self.group:
+            with suppress(OSError):
+                self.group.rmdir()
 
     def enter(self) -> None:
         """Put the calling process into the group."""
