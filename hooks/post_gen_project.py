@@ -310,7 +310,7 @@ To let the workflow push to Docker Hub, set two secrets (README.md, "Secrets"):
     return f"""
 {slug} is ready.
 
-  cd {slug}
+  cd {slug} && git init
   {run:<27} # http://localhost:8080
   docker buildx bake          # {answers["__platforms"]}
 

@@ -10,6 +10,7 @@ import difflib
 import json
 import re
 import sys
+import unicodedata
 from typing import Any
 
 # The only line that Jinja touches. The answers arrive as data: nothing in them can become code.
@@ -50,13 +51,30 @@ DEPENDENCIES = frozenset(
     ).split(" ")
 )
 
+# What others call the platforms
+ALIASES = {
+    "x86_64": "linux/amd64",
+    "x86-64": "linux/amd64",
+    "x64": "linux/amd64",
+    "aarch64": "linux/arm64",
+    "arm": "linux/arm/v7",
+    "armhf": "linux/arm/v7",
+    "armv7": "linux/arm/v7",
+    "armv6": "linux/arm/v6",
+    "i386": "linux/386",
+    "x86": "linux/386",
+    "ppc64el": "linux/ppc64le",
+    "riscv": "linux/riscv64",
+}
+
 # The oldest Rust that cargo-chef publishes an image of, by Debian release
 OLDEST_RUST = {"bookworm": 86, "trixie": 88}
 
 
 def one_line(name: str, value: str, example: str, *, required: bool = True) -> list[str]:
     """Return the problems of a free text."""
-    if not value.isprintable():
+    # Control characters, surrogates, other ends of lines, and what turns the direction of the text round it
+    if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in "\u202a\u202b\u202d\u202e\ufeff" for c in value):
         return [f"{name}: {value!r} must be one line of printable characters, for example {example!r}"]
     if required and not value.strip():
         return [f"{name}: must not be empty, for example {example!r}"]
@@ -167,7 +185,9 @@ def check_platforms(text: str, table: dict[str, Any], runtime: str, release: str
                 f"it needs {needs(table[name]['runtimes'], runtime, release)}, possible are {', '.join(possible)}"
             )
         else:
-            close = difflib.get_close_matches(name, possible, n=1)
+            lower = name.lower()
+            known = ALIASES.get(lower.removeprefix("linux/"), lower)
+            close = [known] if known in possible else difflib.get_close_matches(lower, possible, n=1)
             hint = f"did you mean {close[0]}?" if close else "for example linux/amd64,linux/arm64"
             problems.append(f"platforms: {name!r} is not one of {', '.join(possible)}; {hint}")
     return problems

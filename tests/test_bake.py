@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import shutil
 import subprocess
@@ -89,13 +90,26 @@ def test_every_toml_and_yaml_file_parses(baked: Path) -> None:
             assert yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
-def test_default_answers_leave_plain_files_as_they_are(project: Path) -> None:
+def test_default_answers_leave_plain_files_as_they_are(project: Path, table: dict[str, Any]) -> None:
+    absent = []
     for path in TEMPLATE.rglob("*"):
         relative = path.relative_to(TEMPLATE).as_posix()
-        plain = any(path.match(pattern) for pattern in ("*.rs", "Cargo.lock", "deny.toml", ".github/**/*.yml"))
         there = project / relative.replace("{{cookiecutter.binary_name}}", "backend")
-        if plain and path.is_file() and there.exists():
+        if path.is_dir() or not any(fnmatch.fnmatch(relative, plain) for plain in table["_copy_without_render"]):
+            continue
+        if there.exists():
             assert there.read_bytes() == path.read_bytes(), relative
+        else:
+            absent.append(relative)
+    not_chosen = re.compile(r"Cargo\.frontend\.lock|crates/frontend/.*|.*native-runners.*")
+    assert [name for name in absent if not not_chosen.fullmatch(name)] == []
+
+
+@pytest.mark.parametrize("text", ["1. first", "2) second", "# head", "- item", "10.5 more", "*b* `c` <d>"])
+def test_a_description_becomes_no_markup(bake: Callable[..., Path], text: str) -> None:
+    line = (bake(project_description=text) / "README.md").read_text(encoding="utf-8").splitlines()[2]
+    assert not re.match(r"#|[-+*] |\d+[.)] ", line)
+    assert re.sub(r"\\(.)", r"\1", line) == text
 
 
 def test_the_names_arrive_where_they_belong(bake: Callable[..., Path]) -> None:

@@ -208,6 +208,69 @@ def test_the_matrix_in_the_readme_offers_what_the_table_offers(table: dict[str, 
         assert (cell == matrix.NOT_OFFERED) == (name not in offered(table, runtime, release)), (name, runtime, release)
 
 
+# What a program of the image looks like to readelf, and what the image has.
+READELF = """#!/bin/sh
+case "$1 $2" in
+  *tini) machine=AArch64 ;;
+  *libc.so.6) [ "$1" = -h ] || echo "GLIBC_2.4 GLIBC_2.36" ;;
+  *) machine=$MACHINE dynamic=yes ;;
+esac
+case "$1" in
+  -h) printf '  Class: ELF64\n  Data: little\n  Machine: %s\n' "$machine" ;;
+  -d) echo " 0x01 (NEEDED)  Shared library: [$LIBRARY]" ;;
+  -V) [ -z "${dynamic-}" ] || echo "Name: $GLIBC" ;;
+  -ldW) echo "$STATIC" ;;
+  -A) echo "  Tag_CPU_arch: $ARM" ;;
+esac
+"""
+GOOD_BINARY = {
+    "MACHINE": "AArch64", "LIBRARY": "libc.so.6", "GLIBC": "GLIBC_2.17", "STATIC": "LOAD", "ARM": "v6KZ",
+    "TARGETPLATFORM": "linux/arm64",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("runtime", "bad", "told"),
+    [
+        ("debian-slim", {}, ""),
+        ("scratch", {}, ""),
+        ("scratch", {"TARGETPLATFORM": "linux/arm/v6"}, ""),
+        ("debian-slim", {"TARGETPLATFORM": "linux/386"}, "not built, PLATFORMS is linux/arm64"),
+        ("debian-slim", {"MACHINE": "Advanced Micro Devices X86-64"}, "wrong machine"),
+        ("debian-slim", {"LIBRARY": "libssl.so.3"}, "needs libssl.so.3, the image lacks it"),
+        ("debian-slim", {"GLIBC": "GLIBC_2.39"}, "needs GLIBC_2.39, the image has GLIBC_2.36"),
+        ("scratch", {"STATIC": "INTERP"}, "is not static"),
+        ("scratch", {"TARGETPLATFORM": "linux/arm/v6", "ARM": "v7"}, "code for a newer ARM than v6"),
+    ],
+)
+def test_the_build_refuses_what_would_not_start(
+    bake: Callable[..., Path], tmp_path: Path, runtime: str, bad: dict[str, str], told: str
+) -> None:
+    """Run the script of the stage `check` on a binary of which readelf tells one bad thing."""
+    project = bake(runtime=runtime, **({"platforms": "linux/arm64,linux/arm/v6"} if runtime == "scratch" else {}))
+    for platform in ("linux/arm64", "linux/arm/v6"):
+        for file in (f"out/{platform}/backend", f"files/{platform}/usr/bin/tini"):
+            (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / file).write_text("a program", encoding="utf-8")
+    for file in ("base/lib/libc.so.6", "base/usr/lib/libm.so.6", "stubs"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    (tmp_path / "readelf").write_text(READELF, encoding="utf-8")
+    (tmp_path / "readelf").chmod(0o755)
+    check = re.sub(r"(?<![\w$.}*])/(out|files|base|stubs|rootfs)\b", rf"{tmp_path}/\1", script(project, "readelf"))
+    result = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", check],
+        env={
+            "PATH": f"{tmp_path}:{os.environ['PATH']}", "PLATFORMS": "linux/arm64", "TARGET_BINARY": "backend",
+            **GOOD_BINARY, **bad,
+        },
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == (1 if told else 0), result.stdout + result.stderr
+    assert told in result.stdout + result.stderr
+    assert (tmp_path / "rootfs" / "usr" / "local" / "bin" / "backend").exists() == (not told)
+
+
 def test_shellcheck_has_nothing_to_say_of_the_copied_scripts(everything: Path) -> None:
     # hadolint reads those of RUN.
     text = (everything / "Dockerfile").read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,8 @@ GOOD = [
     ("rust_version", "1.95.0"),
     ("project_description", "quotes \" ' and \\ # ${X} {{ 7*7 }} 한국어"),
     ("author", "Zoë <zoe@example.org>"),
+    ("project_name", "日本語\u3000サービス"),
+    ("project_name", "👨\u200d👩\u200d👧 Rien à voir\u00a0!"),
 ]
 
 
@@ -80,6 +83,8 @@ BAD = [
     ("project_name", "two\nlines", "one line"),
     ("project_description", "bell\a", "one line"),
     ("author", "tab\t", "one line"),
+    ("author", "two\u2028lines", "one line"),
+    ("project_name", "turned \u202eround", "one line"),
     ("github_owner", "-x", "github_owner: '-x'"),
     ("github_owner", "a_b", "github_owner: 'a_b'"),
     ("image_namespace", "your-org", "image_namespace: 'your-org' must be 4 to 30"),
@@ -95,6 +100,9 @@ BAD = [
     ("binary_name", "1st", "starting with a letter"),
     ("platforms", "linux/arm/v8", "did you mean linux/arm/v7?"),
     ("platforms", "linux/aarch64", "did you mean linux/arm64?"),
+    ("platforms", "Linux/AMD64", "did you mean linux/amd64?"),
+    ("platforms", "x86_64", "did you mean linux/amd64?"),
+    ("platforms", "linux/armhf", "did you mean linux/arm/v7?"),
     ("platforms", "linux/amd64,linux/amd64", "named 2 times"),
     ("platforms", "linux/s390x", "needs debian_release=trixie"),
     ("platforms", "linux/amd64,,linux/arm64", "platforms: ''"),
@@ -223,6 +231,22 @@ def test_make_new_adds_no_traceback(tmp_path: Path) -> None:
     assert len(result.stderr.splitlines()) == 1
 
 
+def test_make_new_knows_questions_and_menus(tmp_path: Path) -> None:
+    wrong = ["platform=linux/arm64", "runtime=alpine", "frontend=maybe", "license=GPL"]
+    result = subprocess.run(
+        [sys.executable, ROOT / "tools/new.py", ROOT, "--no-input", "registry=ghcr.io", *wrong],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stdout) == (1, "")
+    told = result.stderr.splitlines()
+    assert [line.partition(":")[0] for line in told] == ["platform", "runtime", "frontend", "license"]
+    assert told[1] == "runtime: 'alpine' is not one of debian-slim, distroless, scratch; for example 'debian-slim'"
+    assert not list(tmp_path.iterdir())
+
+
 HOSTILE = """Says "hi" & 'bye' \\ C:\\new # ${X} %{Y} $HOME `id` *b* _i_ <b> {{ 7*7 }} {% raw %} 한국어"""
 
 
@@ -234,6 +258,10 @@ def test_any_text_typed_at_the_prompts_arrives_unchanged(tmp_path: Path, table: 
     project = tmp_path / "hostile"
     manifest = next(project.glob("crates/backend/Cargo.toml"))
     assert load_toml(manifest)["package"]["description"] == HOSTILE
+    label = re.search(r'image.description="(.*)" \\\n', (project / "Dockerfile").read_text(encoding="utf-8"))
+    # In double quotes a Dockerfile knows the backslash before these three.
+    assert label
+    assert re.sub(r'\\(["\\$])', r"\1", label[1]) == HOSTILE
     text = (project / "README.md").read_text(encoding="utf-8")
     assert unescape_markdown(text.splitlines()[0]) == "# " + typed["project_name"]
     assert unescape_markdown(text.splitlines()[2]) == HOSTILE

@@ -325,3 +325,12 @@ def test_the_closing_message_names_the_secrets() -> None:
     for secret in SECRETS:
         assert f"gh secret set {secret}" in hub
         assert secret not in ghcr
+
+
+def test_both_ways_to_run_everything_install_the_same() -> None:
+    versions = [
+        re.findall(r"cargo-deny@([0-9.]+)|toolchain install ([0-9.]+)", (ROOT / name).read_text(encoding="utf-8"))
+        for name in (".ci/run", ".github/workflows/ci.yml")
+    ]
+    assert sorted(versions[0]) == sorted(versions[1])
+    assert len(versions[0]) == 2

@@ -1,6 +1,6 @@
 # docker buildx bake                       builds every platform
 # docker buildx bake --push                builds and pushes
-# PLATFORMS={{ cookiecutter.__platforms.split(',')[0] }} docker buildx bake   builds one
+# {{ ('PLATFORMS=' ~ cookiecutter.__platforms.split(',')[0] ~ ' docker buildx bake').ljust(40) }} builds one
 
 variable "IMAGE" {
   default = "{{ cookiecutter.__image }}"

@@ -1,15 +1,40 @@
-"""What the end-to-end tests leave behind."""
+"""What the end-to-end tests need, and what they leave behind."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from e2e import engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def runs_foreign_images() -> bool:
+    """Return whether the engine can start a program of another platform."""
+    platforms = ("linux/amd64", "linux/arm64")
+    return all(engine.run("debian:bookworm-slim", "true", platform=name).returncode == 0 for name in platforms)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what the engine cannot run, with the reason; conftest.py skips what needs an engine where there is none."""
+    here = [item for item in items if item.path.is_relative_to(Path(__file__).parent)]
+    foreign = [item for item in here if not item.get_closest_marker("without_qemu")]
+    if any(item.get_closest_marker("skip") for item in here):
+        return
+    if here and not engine.registry_answers():
+        for item in here:
+            reason = f"no registry at {engine.REGISTRY}: docker run -d -p 5000:5000 registry:2"
+            item.add_marker(pytest.mark.skip(reason=reason))
+    elif foreign and not runs_foreign_images():
+        for item in foreign:
+            reason = "no emulator: docker run --privileged --rm tonistiigi/binfmt --install all"
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="module", autouse=True)

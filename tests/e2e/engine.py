@@ -335,6 +335,11 @@ class Image:
         """Bytes of the files in all layers: without tar's headers and padding, as `docker images` counts."""
         return sum(content(layer) for layer in self.layers)
 
+    @property
+    def own(self) -> int:
+        """Bytes of the files that the Dockerfile adds to its base image: they are the last layer."""
+        return content(self.layers[-1])
+
     def file(self, path: str) -> bytes:
         """Return a file's content, from the topmost layer that has it."""
         for layer in reversed(self.layers):

@@ -49,10 +49,11 @@ def load() -> Record:
 
 
 def save(record: Record) -> None:
-    """Keep what was run; runtimes and releases that were not stay as they are."""
+    """Keep what was run; what was not stays as it is."""
     kept = load()
     for runtime, releases in record.items():
-        kept.setdefault(runtime, {}).update(releases)
+        for release, ran in releases.items():
+            kept.setdefault(runtime, {}).setdefault(release, {}).update(ran)
     RECORD.parent.mkdir(exist_ok=True)
     RECORD.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
 

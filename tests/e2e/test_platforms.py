@@ -22,10 +22,7 @@ from loading import ROOT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytestmark = [
-    pytest.mark.docker,
-    pytest.mark.skipif(not engine.registry_answers(), reason=f"no registry at {engine.REGISTRY}"),
-]
+pytestmark = pytest.mark.docker
 
 # Bytes of the files in all layers. The workflow's own limits allow for base images that are larger than these here.
 LIMITS = {"debian-slim": 100_000_000, "distroless": 35_000_000, "scratch": 6_000_000}
@@ -195,13 +192,15 @@ def test_each_image_runs(built: Built) -> None:
             assert server.stop()[0] == 0, platform
 
 
-def test_each_image_is_what_its_runtime_promises(built: Built, record: matrix.Record) -> None:
+def test_each_image_is_what_its_runtime_promises(
+    built: Built, record: matrix.Record, small: Callable[..., None]
+) -> None:
     runtime, release = built.combination.runtime, built.combination.release
     ran = record.setdefault(runtime, {}).setdefault(release, {})
     for platform in built.platforms:
         image = engine.pull(built.image, platform)
         print(f"\n{built.combination} {platform}: {image.content / 1e6:.1f} MB")
-        assert image.content < LIMITS[runtime], platform
+        small(image, LIMITS[runtime], f"{built.combination} {platform}")
         ran[platform] = None if built.stand_in else image.content
 
         config = image.config["config"]
@@ -263,14 +262,14 @@ def test_the_matrix_in_the_readme_is_what_was_run(
         assert ran >= told, f"{cell}: the README says {text}, and what was run is {now[cell]}"
         if ran > told:
             remark(f"{' '.join(cell)}: the README says {text}, and what was run is {now[cell]}: run `make matrix`")
-        elif ran == len(certainty):
-            # Base images change from week to week.
-            assert float(now[cell]) == pytest.approx(float(text), rel=0.15, abs=0.5), f"{cell}: run `make matrix`"
+        elif ran == len(certainty) and float(now[cell]) != pytest.approx(float(text), rel=0.05, abs=0.2):
+            # How large an image is hangs on its base. What comes on top of that is bounded above.
+            remark(f"{' '.join(cell)}: the README says {text} MB, and it is {now[cell]}: run `make matrix`")
 
 
 @pytest.mark.parametrize("combination", [COMBINATIONS[1], COMBINATIONS[-1]], ids=str)
 def test_the_frontend_runs_without_debian(
-    bake: Callable[..., Path], table: dict[str, Any], combination: Combination
+    bake: Callable[..., Path], table: dict[str, Any], combination: Combination, small: Callable[..., None]
 ) -> None:
     """Two images by one command, on distroless and from scratch."""
     platforms = DEFAULT[1:2]
@@ -286,7 +285,7 @@ def test_the_frontend_runs_without_debian(
             elf = ELFFile(io.BytesIO(pulled.file(f"usr/local/bin/{binary}")))
             assert (elf["e_machine"], elf.elfclass) == MACHINES[platform]
             assert is_static(elf) == (combination.runtime == "scratch"), (binary, platform)
-            assert pulled.content < LIMITS[combination.runtime], (binary, platform)
+            small(pulled, LIMITS[combination.runtime], f"{combination} {binary} {platform}")
             told = engine.run(reference, "--version", platform=platform)
             assert told.stdout == f"{binary} 0.1.0 (0123abc)\n", (platform, told.stderr)
             with engine.serve(reference, platform) as server:
@@ -316,6 +315,7 @@ def test_c_dependencies_cross_compile_and_run(
         "--build-arg=TARGET_BINARY=c-deps",
         # What is shown does not depend on it, and C is compiled in a third of the time.
         "--build-arg=PROFILE=dev",
+        *(["--build-arg=TIME_ZONES=yes"] if runtime == "scratch" else []),
         f"--tag={image}",
         "--push",
         platforms=",".join(platforms),
@@ -325,6 +325,8 @@ def test_c_dependencies_cross_compile_and_run(
         result = engine.run(image, platform=platform, options=("--tmpfs", "/tmp:mode=1777"))  # noqa: S108
         assert result.returncode == 0, (platform, result.stderr)
         assert [line.split()[0] for line in result.stdout.splitlines()] == ["zstd:", "ring:", "sqlite"], platform
+        if runtime == "scratch":
+            assert engine.pull(image, platform).file("usr/share/zoneinfo/Europe/Berlin").startswith(b"TZif")
         if platform == "linux/arm/v6":
             binary = ELFFile(io.BytesIO(engine.pull(image, platform).file("usr/local/bin/c-deps")))
             assert arm_version(binary) == "v6"
@@ -339,7 +341,7 @@ PROGRAMS = [("ripgrep", "15.2.0", "rg"), ("sd", "1.0.0", "sd"), ("hyperfine", "1
 def test_the_dockerfile_builds_other_workspaces_unchanged(
     project: Path, tmp_path: Path, crate: str, version: str, binary: str
 ) -> None:
-    """Copy it next to someone else's program, name the binary, and build."""
+    """Copy it and .dockerignore next to someone else's program, name the binary, and build."""
     # The only cargo command that fetches one package and nothing else.
     home = tmp_path / "cargo"
     subprocess.run(
@@ -349,7 +351,8 @@ def test_the_dockerfile_builds_other_workspaces_unchanged(
     (source,) = home.glob(f"registry/src/*/{crate}-{version}")
     workspace = tmp_path / crate
     shutil.copytree(source, workspace)
-    shutil.copy(project / "Dockerfile", workspace)
+    for name in ("Dockerfile", ".dockerignore"):
+        shutil.copy(project / name, workspace)
 
     image = f"{engine.repository(crate)}:{version}"
     build = engine.build(

@@ -71,8 +71,6 @@ PROJECTS: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="module", params=PROJECTS, ids=["default", "realtime-svg", "with-frontend"])
 def built(request: pytest.FixtureRequest, bake: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Built:
-    if not engine.registry_answers():
-        pytest.skip(f"no registry at {engine.REGISTRY}: docker run -d -p 5000:5000 registry:2")
     project = bake(**request.param)
     folder = engine.copy(project, tmp_path_factory.mktemp("e2e") / project.name)
     result = Built(folder, request.param, engine.repository(project.name), None)  # type: ignore[arg-type]
@@ -128,16 +126,14 @@ def test_us2_each_binary_is_of_its_machine(built: Built) -> None:
             assert (tini["e_machine"], tini.elfclass) == (machine, bits)
 
 
-def test_us4_each_image_is_small(built: Built) -> None:
-    # Files in all layers, as the workflow counts them, and tar archives in MiB: Debian's arm64 base alone is 97 and 95.
+def test_us4_each_image_is_small(built: Built, small: Callable[..., None]) -> None:
+    # Files in all layers, as the workflow counts them. As tar archives Debian's arm64 base alone has 100 MB.
     for reference, binary in built.binaries.items():
         for platform in built.platforms:
             image = engine.pull(reference, platform)
-            own = sum(engine.content(layer) for layer in image.layers[1:])
-            print(f"\n{binary} {platform}: {image.content / 1e6:.1f} MB, {own / 1e6:.2f} MB over the base image")
-            assert image.content < 100_000_000
-            assert image.size < 100 * 2**20
-            assert own < 5_000_000
+            sizes = f"{image.own / 1e6:.2f} MB over the base image, {image.size / 1e6:.1f} MB as tar archives"
+            print(f"\n{binary} {platform}: {image.content / 1e6:.1f} MB, {sizes}")
+            small(image, 100_000_000, f"{built.folder.name} {binary} {platform}")
 
 
 def test_the_image_is_what_the_readme_says(built: Built) -> None:
@@ -157,7 +153,7 @@ def test_the_image_is_what_the_readme_says(built: Built) -> None:
 
 
 @pytest.mark.cargo
-@pytest.mark.parametrize("built", PROJECTS[:1], ids=["default"], indirect=True)
+@pytest.mark.parametrize("built", PROJECTS[:2], ids=["default", "realtime-svg"], indirect=True)
 def test_us3_an_edit_keeps_the_dependencies_and_a_dependency_does_not(built: Built) -> None:
     cook = "dependencies 2/2]"
     assert not built.cold.step(cook).cached
@@ -176,7 +172,7 @@ def test_us3_an_edit_keeps_the_dependencies_and_a_dependency_does_not(built: Bui
     assert ratio <= 0.5
 
     subprocess.run(
-        ["cargo", "add", "--quiet", "--package", "backend", "fastrand@2"],
+        ["cargo", "add", "--quiet", "--package", str(built.answers.get("binary_name", "backend")), "fastrand@2"],
         cwd=built.folder, check=True, capture_output=True,
     )  # fmt: skip
     subprocess.run(["cargo", "update", "--quiet", "--workspace"], cwd=built.folder, check=True, capture_output=True)

@@ -171,6 +171,7 @@ def test_the_build_needs_no_emulation(project: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     if base.returncode == 0:
         pytest.skip("this machine runs foreign programs: take its binfmt handlers away first")
+    assert "exec format error" in base.stderr
     folder = engine.copy(project, tmp_path / project.name)
     image = engine.repository("without-qemu")
     result = engine.bake(folder, "--push", "--no-cache", env={"IMAGE": image})
