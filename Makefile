@@ -40,7 +40,7 @@ matrix: $(VENV)/dev ## Build and run every platform and runtime, and write READM
 	@$(BIN)/pytest tests/e2e/test_platforms.py -k "each_image or every_platform" $(ARGS)
 	@$(BIN)/python tests/e2e/matrix.py
 
-bench: $(VENV)/dev ## Time our build and its peers side by side; empties the builder's cache. ARGS="--rounds 1 --only floor,ours"
+bench: $(VENV)/dev ## Time our build and its peers side by side; empties the builder's cache. ARGS="--more --rounds 1 --only floor,ours"
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 	@$(BIN)/python benchmarks/report.py
 

@@ -139,8 +139,9 @@ linux/amd64, linux/arm64 and linux/arm/v7, and pushed to a registry on the same 
 ## Seconds
 
 {matrix.markdown(["", *SCENARIOS.values()], [[NAMES[who], *(cell(who, what) for what in SCENARIOS)] for who in known])}
-An edit changes what the service answers. "Layers only" is the same with cache mounts that nobody used yet,
-"imported cache" on a builder that has nothing but the exported cache. QEMU compiles one platform.
+An edit changes what the service answers. "Layers only" is the same with cache mounts that nobody used yet, so that the
+crates are downloaded again; "imported cache" on a builder that has nothing but the exported cache. QEMU compiles one
+platform. A first build includes all that is installed: zigbuild's published image would spare apt and pip.
 
 ## Exported cache and memory
 
@@ -157,7 +158,8 @@ Memory is that of the processes, without the page cache.
 
 ## Images, MB uncompressed / compressed
 
-{matrix.markdown(["", *platforms], sizes)}"""
+{matrix.markdown(["", *platforms], sizes)}
+This template's images and those of the original design hold tini and CA certificates, the others the binary alone."""
 
 
 PANELS = [("cold", "First build, three platforms"), ("edit", "After an edit"), ("dependency", "After a new dependency")]

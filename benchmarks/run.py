@@ -1,9 +1,10 @@
 """Build the default project with our Dockerfile and with those of its peers, side by side, and write what it took.
 
-    python benchmarks/run.py [--rounds 3] [--only NAME,…] [--scenarios NAME,…]
+    python benchmarks/run.py [--rounds 3] [--only NAME,…] [--scenarios NAME,…] [--more]
 
-All in one run on one machine, alternating: each round takes every contestant through every scenario. Each result is
-appended to results.json at once; report.py makes the table and the chart of it.
+On one machine, alternating: each round takes every contestant through every scenario. Each result is appended to
+results.json at once; report.py makes the table and the chart of it. Earlier results are dropped, unless --more adds to
+them: those of the same machine.
 
 Needs a Docker Engine with buildx, a registry on 127.0.0.1:5000, cargo, and for the floor rustup's toolchain 1.95.0 with
 the three targets, gcc-aarch64-linux-gnu and gcc-arm-linux-gnueabihf. E2E_NETWORK as in tests/e2e/engine.py.
@@ -108,6 +109,10 @@ class Contestant:
         """Build; return at least the seconds, and the peak of memory in bytes."""
         raise NotImplementedError
 
+    def fresh(self) -> None:
+        """Take the project as it was generated."""
+        raise NotImplementedError
+
     def edit(self) -> dict[str, Any]:
         """Rebuild after an edit of the service, on the machine that built before."""
         edit(self.project)
@@ -130,12 +135,18 @@ class Dockerfile(Contestant):
     def __init__(self, name: str, folder: Path, memory: engine.Memory, bases: list[str]) -> None:
         """Generate the project and put the Dockerfile next to it, with cache mounts that nobody used yet."""
         self.name, self.memory, self.bases = name, memory, bases
-        project = generate(folder / "generated")
-        if name != "ours":
-            shutil.copy(ROOT / "benchmarks" / "peers" / f"{name}.Dockerfile", project / "Dockerfile")
-        self.project = engine.copy(project, folder / name)
+        self.folder = folder
+        self.fresh()
         self.image = f"{engine.REGISTRY}/bench/{name}-{uuid.uuid4().hex[:8]}:latest"
         self.exported = f"{engine.REGISTRY}/bench/cache-{name}-{uuid.uuid4().hex[:8]}:latest"
+
+    def fresh(self) -> None:
+        """Take the project as it was generated, and cache mounts that nobody used yet."""
+        folder = self.folder / uuid.uuid4().hex
+        project = generate(folder)
+        if self.name != "ours":
+            shutil.copy(ROOT / "benchmarks" / "peers" / f"{self.name}.Dockerfile", project / "Dockerfile")
+        self.project = engine.copy(project, folder / self.name)
 
     def build(self, *arguments: str, platforms: str = THREE) -> dict[str, Any]:
         """Build and push; return the seconds, those of the longest steps, and the peak of memory in bytes."""
@@ -149,16 +160,19 @@ class Dockerfile(Contestant):
         return {"seconds": round(build.seconds, 1), "peak": self.memory.peak, "steps": steps}
 
     def cold(self) -> dict[str, Any]:
-        """Build from nothing, and weigh the images."""
+        """Build from nothing; start each image once, and weigh it."""
         result = self.build("--no-cache")
         result["images"] = {}
         for name in engine.platforms(self.image):
+            told = engine.run(self.image, "--version", platform=name)
+            assert told.returncode == 0, f"{self.name} {name}: {told.stderr}"
             image = engine.pull(self.image, name)
             layers = engine.manifest(self.image, name)["layers"]
             result["images"][name] = {
                 "bytes": image.content,
                 "compressed": sum(layer["size"] for layer in layers),
-                "over_base": sum(engine.content(layer) for layer in image.layers[1:]),
+                # Above the base image, which has two layers: Debian, and the setting of apt.
+                "over_base": sum(engine.content(layer) for layer in image.layers[2:]),
             }
         return result
 
@@ -186,7 +200,7 @@ class Dockerfile(Contestant):
 
     def one(self) -> dict[str, Any]:
         """Build one foreign platform from nothing."""
-        self.project = engine.copy(self.project, self.project.with_name(f"{self.name}-one"))
+        self.fresh()
         return self.build("--no-cache", platforms=ONE)
 
 
@@ -194,9 +208,14 @@ class Floor(Contestant):
     """Cargo alone, no Docker: the same workspace, profile and targets, with all tools installed."""
 
     def __init__(self, folder: Path, memory: engine.Memory) -> None:
-        """Generate the project; download the crates once, since every contestant's mirror is as near."""
-        self.memory, self.target = memory, folder / "target"
-        self.project = generate(folder)
+        """Generate the project; download the crates."""
+        self.memory, self.folder, self.target = memory, folder, folder / "target"
+        self.fresh()
+        subprocess.run(["cargo", "+1.95.0", "fetch", "--locked"], cwd=self.project, check=True, capture_output=True)
+
+    def fresh(self) -> None:
+        """Take the project as it was generated."""
+        self.project = generate(self.folder / uuid.uuid4().hex)
 
     def build(self, *arguments: str, platforms: str = THREE) -> dict[str, Any]:
         """Run cargo; return the seconds and the peak of memory in bytes."""
@@ -223,15 +242,18 @@ class Floor(Contestant):
 
     def one(self) -> dict[str, Any]:
         """Build one foreign platform from nothing."""
+        self.fresh()
         shutil.rmtree(self.target)
         return self.build(platforms=ONE)
 
 
 def record(entry: dict[str, Any]) -> None:
-    """Append a result to the file."""
-    results: dict[str, Any] = (
-        json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {"machine": describe(), "runs": []}
-    )
+    """Append a result to the file, which must be of the same machine."""
+    results: dict[str, Any] = {"machine": describe(), "runs": []}
+    if RESULTS.exists():
+        earlier = json.loads(RESULTS.read_text("utf-8"))
+        assert earlier["machine"] == results["machine"], f"{RESULTS} is of another machine: run without --more"
+        results = earlier
     results["runs"].append(entry)
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
 
@@ -248,6 +270,7 @@ def describe() -> dict[str, Any]:
     )
     version = ["docker", "version", "--format", "{{.Server.Version}}"]
     return {
+        "kernel": machine.release(),
         "cpu": cpu,
         "cores": os.cpu_count(),
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
@@ -285,9 +308,9 @@ def main() -> None:
     parser.add_argument("--scenarios", default=",".join(SCENARIOS), help="scenarios, separated by commas")
     parser.add_argument("--more", action="store_true", help="add to the results of an earlier run")
     options = parser.parse_args()
+    bases = clean_bases()
     if not options.more:
         RESULTS.unlink(missing_ok=True)
-    bases = clean_bases()
     for round_ in range(1, options.rounds + 1):
         for name in options.only.split(","):
             take(name, [scenario for scenario in SCENARIOS if scenario in options.scenarios.split(",")], round_, bases)

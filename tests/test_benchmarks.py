@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+from typing import TYPE_CHECKING
 
 import pytest
 import report
+from e2e import engine
 from loading import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RESULTS = json.loads((ROOT / "benchmarks" / "results.json").read_text(encoding="utf-8"))
 
@@ -43,3 +49,15 @@ def test_a_ratio_above_its_limit_is_told() -> None:
 @pytest.mark.parametrize("part", ["floor", "ours", "original"])
 def test_the_contestants_of_the_ratios_were_measured(part: str) -> None:
     assert (part, "cold") in report.medians(RESULTS)
+
+
+@pytest.mark.parametrize("peer", sorted(path.name for path in (ROOT / "benchmarks" / "peers").iterdir()))
+def test_fresh_mounts_are_as_many_as_before(tmp_path: Path, peer: str) -> None:
+    """A mount for each platform stays that."""
+    (tmp_path / "project").mkdir()
+    text = (ROOT / "benchmarks" / "peers" / peer).read_text(encoding="utf-8")
+    (tmp_path / "project" / "Dockerfile").write_text(text, encoding="utf-8")
+    copied = (engine.copy(tmp_path / "project", tmp_path / "copy") / "Dockerfile").read_text(encoding="utf-8")
+    before, after = (re.findall(r"type=cache.*?,id=([^,\s]+)", it) for it in (text, copied))
+    assert [name.rpartition("-")[0] for name in after] == before
+    assert copied.count("type=cache") == text.count("type=cache")

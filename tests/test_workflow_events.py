@@ -26,7 +26,10 @@ VERSION = "Check that the tag is the version"
 def event(kind: str, ref: str, **more: Any) -> dict[str, Any]:
     """Return what GitHub knows of an event, the secrets that it hands out, and what steps would put out."""
     actor, head, fork = more.get("actor", "octocat"), more.get("head", "acme/thing"), more.get("fork", False)
-    payload: dict[str, Any] = {"repository": {"fork": fork, "private": more.get("private", False)}}
+    visibility = "private" if more.get("private") else "public"
+    payload: dict[str, Any] = {"repository": {"fork": fork, "visibility": visibility}}
+    if more.get("bare"):
+        payload = {}
     if kind == "pull_request":
         payload["pull_request"] = {"head": {"repo": {"full_name": head, "fork": head != "acme/thing"}}}
     trusted = head == "acme/thing" and actor != "dependabot[bot]" and not fork
@@ -76,6 +79,7 @@ EVENTS = {
     "tag vnext": event("push", "refs/tags/vnext"),
     "tag v1.2.3, not in Cargo.toml": event("push", "refs/tags/v1.2.3", fails=VERSION),
     "schedule": event("schedule", "refs/heads/main"),
+    "schedule, no repository in the payload": event("schedule", "refs/heads/main", bare=True),
     "schedule, overtaken": event("schedule", "refs/heads/main", newest="f" * 40, tags=""),
     "dispatch on main": event("workflow_dispatch", "refs/heads/main"),
     "dispatch on a branch": event("workflow_dispatch", "refs/heads/topic"),
@@ -119,6 +123,7 @@ EXPECTED = {
     "tag vnext": NOTHING,
     "tag v1.2.3, not in Cargo.toml": STOPS,
     "schedule": WEEKLY,
+    "schedule, no repository in the payload": replace(WEEKLY, attests=False),
     "schedule, overtaken": replace(WEEKLY, pushes=False, tags=(), attests=False),
     "dispatch on main": MAIN,
     "dispatch on a branch": TESTS,

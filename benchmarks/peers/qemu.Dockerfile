@@ -1,7 +1,7 @@
-# No cross-compiling: the compiler of the target platform, under QEMU where that is not the machine's own. What
-# cargo-chef's README builds for `--platform linux/arm64`. The toolchain comes from a stage on the build platform, so that
-# base images are all that is needed; its installation is not what this is about.
-# Source: https://github.com/LukeMathWalker/cargo-chef#how-to-use
+# No cross-compiling: the compiler of the target platform, under QEMU where that is not the machine's own. What most
+# Dockerfiles for Rust do for `--platform linux/arm64`. The toolchain comes from a stage on the build platform, so that
+# base images are all that is needed; compiler and linker of Debian are installed under QEMU, as such Dockerfiles do.
+# Source: https://docs.docker.com/build/building/multi-platform/#qemu
 ARG RUST_VERSION=1.95
 FROM --platform=$BUILDPLATFORM lukemathwalker/cargo-chef:latest-rust-${RUST_VERSION}-bookworm AS toolchain
 RUN rustup toolchain install 1.95.0-aarch64-unknown-linux-gnu --force-non-host --profile minimal --no-self-update

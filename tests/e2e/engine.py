@@ -194,10 +194,16 @@ class Memory:
 def copy(project: Path, to: Path) -> Path:
     """Copy a project, with cache mounts of its own: a first build of it has nothing to start from."""
     shutil.copytree(project, to)
+    fresh = uuid.uuid4().hex
+
+    def renamed(mount: re.Match[str]) -> str:
+        options = mount[0].split(",")
+        names = [option for option in options if option.startswith("id=")] or [f"id={mount[1]}"]
+        return ",".join([option for option in options if not option.startswith("id=")] + [f"{names[0]}-{fresh}"])
+
     for dockerfile in to.glob("Dockerfile*"):
         text = dockerfile.read_text(encoding="utf-8")
-        fresh = uuid.uuid4().hex
-        text = re.sub(r"(--mount=type=cache,target=([^, ]+))(,id=[^, ]+)?", rf"\1,id={fresh}\2", text)
+        text = re.sub(r"--mount=type=cache,target=([^,\s]+)\S*", renamed, text)
         dockerfile.write_text(text, encoding="utf-8")
     return to
 
