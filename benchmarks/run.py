@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import platform as machine
+import re
 import shutil
 import subprocess
 import sys
@@ -156,7 +157,9 @@ class Dockerfile(Contestant):
                 *arguments, platforms=platforms,
             )  # fmt: skip
         assert build.status == 0, f"{self.name}: {build.log[-3000:]}{build.errors}"
-        steps = {step.name: step.seconds for step in build.steps if step.seconds >= 5}
+        steps = {
+            re.sub(r"(?s)^(\[[^]]*\]).*", r"\1", step.name): step.seconds for step in build.steps if step.seconds >= 5
+        }
         return {"seconds": round(build.seconds, 1), "peak": self.memory.peak, "steps": steps}
 
     def cold(self) -> dict[str, Any]:

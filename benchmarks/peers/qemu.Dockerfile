@@ -5,16 +5,21 @@
 ARG RUST_VERSION=1.95
 FROM --platform=$BUILDPLATFORM lukemathwalker/cargo-chef:latest-rust-${RUST_VERSION}-bookworm AS toolchain
 RUN rustup toolchain install 1.95.0-aarch64-unknown-linux-gnu --force-non-host --profile minimal --no-self-update
+# Downloads need no emulation, either.
+WORKDIR /app
+COPY . .
+RUN cargo fetch --locked && mkdir -p /usr/local/cargo/registry
 
 FROM debian:bookworm-slim AS builder
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 COPY --from=toolchain /usr/local/rustup/toolchains/1.95.0-aarch64-unknown-linux-gnu /rust
+COPY --from=toolchain /usr/local/cargo/registry /usr/local/cargo/registry
 COPY --from=toolchain /usr/local/cargo/config.tom[l] /usr/local/cargo/
 ENV CARGO_HOME=/usr/local/cargo PATH=/rust/bin:$PATH
 WORKDIR /app
 COPY . .
 ARG TARGET_BINARY=backend
-RUN cargo build --locked --release --bin "$TARGET_BINARY" && cp "target/release/$TARGET_BINARY" /server
+RUN cargo build --offline --locked --release --bin "$TARGET_BINARY" && cp "target/release/$TARGET_BINARY" /server
 
 FROM debian:bookworm-slim AS runtime
 COPY --from=builder /server /bin/

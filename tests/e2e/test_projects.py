@@ -65,7 +65,7 @@ PROJECTS: list[dict[str, Any]] = [
         "debian_release": "trixie",
         "project_description": "Says \"hi\" & 'bye' \\ # ${X} $HOME 한국어",
     },
-    {"project_slug": "with-frontend", "frontend": True},
+    {"project_slug": "with-frontend", "frontend": True, "platforms": "linux/amd64,linux/arm64"},
 ]
 
 
