@@ -159,7 +159,8 @@ Memory is that of the processes, without the page cache.
 ## Images, MB uncompressed / compressed
 
 {matrix.markdown(["", *platforms], sizes)}
-This template's images and those of the original design hold tini and CA certificates, the others the binary alone."""
+This template's images and those of the original design hold tini and CA certificates, the others the binary alone.
+"""
 
 
 PANELS = [("cold", "First build, three platforms"), ("edit", "After an edit"), ("dependency", "After a new dependency")]
