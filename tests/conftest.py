@@ -16,8 +16,6 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from e2e import engine
-
 ROOT = Path(__file__).resolve().parent.parent
 
 # The tools of .venv, for `pytest` called by its path.
@@ -92,21 +90,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if REQUIRE_ALL and reporter is not None and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-@pytest.fixture(scope="session")
-def small(remark: Callable[[str], None]) -> Callable[..., None]:
-    """Return a function that asserts an image's size; a base that leaves no room for us is a remark."""
-
-    def small_(image: engine.Image, limit: int, name: str) -> None:
-        assert image.own < 5_000_000, name
-        base = image.content - image.own
-        if base + 3_000_000 > limit:
-            remark(f"{name}: {image.content / 1e6:.1f} MB, of which the base image has {base / 1e6:.1f}")
-        else:
-            assert image.content < limit, name
-
-    return small_
 
 
 @pytest.fixture(scope="session")

@@ -192,15 +192,14 @@ def test_each_image_runs(built: Built) -> None:
             assert server.stop()[0] == 0, platform
 
 
-def test_each_image_is_what_its_runtime_promises(
-    built: Built, record: matrix.Record, small: Callable[..., None]
-) -> None:
+def test_each_image_is_what_its_runtime_promises(built: Built, record: matrix.Record) -> None:
     runtime, release = built.combination.runtime, built.combination.release
     ran = record.setdefault(runtime, {}).setdefault(release, {})
     for platform in built.platforms:
         image = engine.pull(built.image, platform)
         print(f"\n{built.combination} {platform}: {image.content / 1e6:.1f} MB")
-        small(image, LIMITS[runtime], f"{built.combination} {platform}")
+        assert image.content < LIMITS[runtime], platform
+        assert image.own < 5_000_000, platform
         ran[platform] = None if built.stand_in else image.content
 
         config = image.config["config"]
@@ -262,17 +261,17 @@ def test_the_matrix_in_the_readme_is_what_was_run(
         assert ran >= told, f"{cell}: the README says {text}, and what was run is {now[cell]}"
         if ran > told:
             remark(f"{' '.join(cell)}: the README says {text}, and what was run is {now[cell]}: run `make matrix`")
-        elif ran == len(certainty) and float(now[cell]) != pytest.approx(float(text), rel=0.05, abs=0.2):
-            # How large an image is hangs on its base. What comes on top of that is bounded above.
-            remark(f"{' '.join(cell)}: the README says {text} MB, and it is {now[cell]}: run `make matrix`")
+        elif ran == len(certainty):
+            # Base images change from week to week.
+            assert float(now[cell]) == pytest.approx(float(text), rel=0.15, abs=0.5), f"{cell}: run `make matrix`"
 
 
 @pytest.mark.parametrize("combination", [COMBINATIONS[1], COMBINATIONS[-1]], ids=str)
 def test_the_frontend_runs_without_debian(
-    bake: Callable[..., Path], table: dict[str, Any], combination: Combination, small: Callable[..., None]
+    bake: Callable[..., Path], table: dict[str, Any], combination: Combination
 ) -> None:
     """Two images by one command, on distroless and from scratch."""
-    platforms = DEFAULT[1:2]
+    platforms = DEFAULT[:2]
     possible, stand_in = can_be_built(combination, table, print)
     assert set(platforms) <= set(possible)
     project = bake(**combination.answers, platforms=",".join(platforms), frontend=True)
@@ -285,7 +284,7 @@ def test_the_frontend_runs_without_debian(
             elf = ELFFile(io.BytesIO(pulled.file(f"usr/local/bin/{binary}")))
             assert (elf["e_machine"], elf.elfclass) == MACHINES[platform]
             assert is_static(elf) == (combination.runtime == "scratch"), (binary, platform)
-            small(pulled, LIMITS[combination.runtime], f"{combination} {binary} {platform}")
+            assert pulled.content < LIMITS[combination.runtime], (binary, platform)
             told = engine.run(reference, "--version", platform=platform)
             assert told.stdout == f"{binary} 0.1.0 (0123abc)\n", (platform, told.stderr)
             with engine.serve(reference, platform) as server:

@@ -65,7 +65,7 @@ PROJECTS: list[dict[str, Any]] = [
         "debian_release": "trixie",
         "project_description": "Says \"hi\" & 'bye' \\ # ${X} $HOME 한국어",
     },
-    {"project_slug": "with-frontend", "frontend": True, "platforms": "linux/amd64,linux/arm64"},
+    {"project_slug": "with-frontend", "frontend": True},
 ]
 
 
@@ -126,14 +126,16 @@ def test_us2_each_binary_is_of_its_machine(built: Built) -> None:
             assert (tini["e_machine"], tini.elfclass) == (machine, bits)
 
 
-def test_us4_each_image_is_small(built: Built, small: Callable[..., None]) -> None:
-    # Files in all layers, as the workflow counts them. As tar archives Debian's arm64 base alone has 100 MB.
+def test_us4_each_image_is_small(built: Built) -> None:
+    # Files in all layers, as the workflow counts them, and tar archives in MiB: Debian's arm64 base alone is 97 and 95.
     for reference, binary in built.binaries.items():
         for platform in built.platforms:
             image = engine.pull(reference, platform)
             sizes = f"{image.own / 1e6:.2f} MB over the base image, {image.size / 1e6:.1f} MB as tar archives"
             print(f"\n{binary} {platform}: {image.content / 1e6:.1f} MB, {sizes}")
-            small(image, 100_000_000, f"{built.folder.name} {binary} {platform}")
+            assert image.content < 100_000_000
+            assert image.size < 100 * 2**20
+            assert image.own < 5_000_000
 
 
 def test_the_image_is_what_the_readme_says(built: Built) -> None:
