@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.docker
 
 PEERS = sorted(path.name.removesuffix(".Dockerfile") for path in (ROOT / "benchmarks" / "peers").iterdir())
-# The benchmark itself builds and starts three platforms with each, and stops if one fails.
-PLATFORMS = {"qemu": "linux/arm64"}
+ALL = "linux/amd64,linux/arm64,linux/arm/v7"
 
 
 @pytest.mark.parametrize("peer", PEERS)
@@ -29,8 +28,10 @@ def test_each_peer_builds_an_image_that_runs(peer: str, tmp_path: Path) -> None:
     shutil.copy(ROOT / "benchmarks" / "peers" / f"{peer}.Dockerfile", workspace / "Dockerfile")
     project = engine.copy(workspace, tmp_path / peer)
 
-    image, platform = engine.repository(f"peer-{peer}"), PLATFORMS.get(peer, "linux/amd64")
-    result = engine.build(project, "--build-arg", "TARGET_BINARY=traps", "--tag", image, "--push", platforms=platform)
+    platforms = "linux/arm64" if peer == "qemu" else ALL
+    image = engine.repository(f"peer-{peer}")
+    result = engine.build(project, "--build-arg", "TARGET_BINARY=traps", "--tag", image, "--push", platforms=platforms)
     assert result.status == 0, result.log + result.errors
-    told = engine.run(image, platform=platform)
-    assert told.stdout == "first: library, proc-macro, build script\n", told
+    for platform in platforms.split(","):
+        told = engine.run(image, platform=platform)
+        assert told.stdout == "first: library, proc-macro, build script\n", (platform, told)
