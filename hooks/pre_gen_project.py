@@ -71,10 +71,17 @@ ALIASES = {
 OLDEST_RUST = {"bookworm": 86, "trixie": 88}
 
 
+# Unicode's classes of characters that embed, override or isolate a direction, as in "Trojan Source"
+TURNING = frozenset("LRE RLE LRO RLO PDF LRI RLI FSI PDI".split(" "))
+
+
 def one_line(name: str, value: str, example: str, *, required: bool = True) -> list[str]:
     """Return the problems of a free text."""
-    # Control characters, surrogates, other ends of lines, and what turns the direction of the text round it
-    if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in "\u202a\u202b\u202d\u202e\ufeff" for c in value):
+    # Control characters, surrogates, other ends of lines; what turns the direction of the text; a byte order mark
+    if any(
+        unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(c) in TURNING or c == "\ufeff"
+        for c in value
+    ):
         return [f"{name}: {value!r} must be one line of printable characters, for example {example!r}"]
     if required and not value.strip():
         return [f"{name}: must not be empty, for example {example!r}"]

@@ -12,16 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from loading import ROOT, TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ROOT = Path(__file__).resolve().parent.parent
-
 # The tools of .venv, for `pytest` called by its path.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
-TABLE: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
 # The questions whose answers shape the image workflow.
 SHAPES = {"registry": TABLE["registry"], "ci_builders": TABLE["ci_builders"]}
 if "frontend" in TABLE:

@@ -85,6 +85,7 @@ BAD = [
     ("author", "tab\t", "one line"),
     ("author", "two\u2028lines", "one line"),
     ("project_name", "turned \u202eround", "one line"),
+    ("project_name", "set \u2067apart", "one line"),
     ("github_owner", "-x", "github_owner: '-x'"),
     ("github_owner", "a_b", "github_owner: 'a_b'"),
     ("image_namespace", "your-org", "image_namespace: 'your-org' must be 4 to 30"),

@@ -12,8 +12,10 @@ import sys
 from pathlib import Path
 
 from cookiecutter.cli import main
+from cookiecutter.prompt import YesNoPrompt
 
 QUESTIONS = json.loads((Path(__file__).resolve().parent.parent / "cookiecutter.json").read_text(encoding="utf-8"))
+YES_OR_NO = [*YesNoPrompt.yes_choices, *YesNoPrompt.no_choices]
 
 
 def problems(arguments: list[str]) -> list[str]:
@@ -29,7 +31,7 @@ def problems(arguments: list[str]) -> list[str]:
             found.append(f"{name}: is no question; they are {', '.join(asked)}")
         elif isinstance(default, list) and value not in default:
             found.append(f"{name}: {value!r} is not one of {', '.join(default)}; for example {default[0]!r}")
-        elif isinstance(default, bool) and value.lower() not in ("yes", "y", "true", "no", "n", "false"):
+        elif isinstance(default, bool) and value.lower() not in YES_OR_NO:
             found.append(f"{name}: {value!r} is neither yes nor no, for example 'yes'")
     return found
 

@@ -23,18 +23,20 @@ def runs_foreign_images() -> bool:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what the engine cannot run, with the reason; conftest.py skips what needs an engine where there is none."""
-    here = [item for item in items if item.path.is_relative_to(Path(__file__).parent)]
+    here = [
+        item
+        for item in items
+        if item.path.is_relative_to(Path(__file__).parent) and not item.get_closest_marker("skip")
+    ]
     foreign = [item for item in here if not item.get_closest_marker("without_qemu")]
-    if any(item.get_closest_marker("skip") for item in here):
-        return
     if here and not engine.registry_answers():
-        for item in here:
-            reason = f"no registry at {engine.REGISTRY}: docker run -d -p 5000:5000 registry:2"
-            item.add_marker(pytest.mark.skip(reason=reason))
+        lacking, reason = here, f"no registry at {engine.REGISTRY}: docker run -d -p 5000:5000 registry:2"
     elif foreign and not runs_foreign_images():
-        for item in foreign:
-            reason = "no emulator: docker run --privileged --rm tonistiigi/binfmt --install all"
-            item.add_marker(pytest.mark.skip(reason=reason))
+        lacking, reason = foreign, "no emulator: docker run --privileged --rm tonistiigi/binfmt --install all"
+    else:
+        return
+    for item in lacking:
+        item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="module", autouse=True)

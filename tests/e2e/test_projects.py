@@ -39,9 +39,14 @@ class Built:
     cold: engine.Build
 
     @property
+    def binary(self) -> str:
+        """The service's binary, and its package."""
+        return str(self.answers.get("binary_name", "backend"))
+
+    @property
     def binaries(self) -> dict[str, str]:
         """Image → binary."""
-        images = {f"{self.image}:latest": str(self.answers.get("binary_name", "backend"))}
+        images = {f"{self.image}:latest": self.binary}
         if self.answers.get("frontend"):
             images[f"{self.image}-frontend:latest"] = "frontend"
         return images
@@ -174,7 +179,7 @@ def test_us3_an_edit_keeps_the_dependencies_and_a_dependency_does_not(built: Bui
     assert ratio <= 0.5
 
     subprocess.run(
-        ["cargo", "add", "--quiet", "--package", str(built.answers.get("binary_name", "backend")), "fastrand@2"],
+        ["cargo", "add", "--quiet", "--package", built.binary, "fastrand@2"],
         cwd=built.folder, check=True, capture_output=True,
     )  # fmt: skip
     subprocess.run(["cargo", "update", "--quiet", "--workspace"], cwd=built.folder, check=True, capture_output=True)
